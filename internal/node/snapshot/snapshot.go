@@ -1,5 +1,24 @@
 // Package snapshot gives each container a writable filesystem over shared
 // read-only layers.
+//
+// A layer is committed once and never changes. Preparing a container stacks an
+// empty directory on committed layers; removing it deletes that directory and
+// nothing else, so a crash in between loses at most one container's writes.
+//
+// On disk a layer and a prepared filesystem look alike: a directory with a
+// number for a name, which holds the files (fs), overlay's own directory (work)
+// and a record of what it is. It is built in new/ and becomes real by one
+// rename to snapshots/; it ceases to be by one rename to trash/. So there is no
+// index that could disagree with the directories: Open reads the records.
+//
+//	new/7             being built; thrown away by the next Open
+//	snapshots/0/fs    the empty directory under what has no parent
+//	snapshots/3       a layer or a prepared filesystem
+//	trash/5           deleted by Run when it comes to it
+//
+// Layers are on the medium before they are real (syncfs, rename, fsync of the
+// directory): a power cut never leaves one with holes. Prepared filesystems are
+// not waited for, since the container that writes to one dies with the power.
 package snapshot
 
 import "time"
