@@ -1,0 +1,49 @@
+# Two commands for users: `make up` and `make test`. The others are their parts.
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+export CGO_ENABLED = 0
+BUILD   := $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+CARRIED := bin/parts/sampand bin/parts/sampan-edge bin/parts/sampan-keeper
+
+.PHONY: up down build test bench bench-engine lint deps test-deps clean
+
+up: deps build ## install what is needed, build, start the cloud, run the demo
+	@bin/sampan status -q || bin/sampan up
+	@deploy/demo.sh
+
+down: ## end everything that up started; PURGE=1 deletes its data too
+	bin/sampan down $(if $(PURGE),--purge)
+
+build: bin/sampan ## one file that carries daemon, keeper and edge
+
+# Go knows best what has changed, so the parts are asked for every time.
+.PHONY: bin/parts
+bin/parts:
+	@mkdir -p bin/parts
+	$(BUILD) -o bin/parts/ ./cmd/...
+
+$(CARRIED): bin/parts ;
+
+bin/sampan: bin/parts $(CARRIED)
+	@if [ ! -f $@ ] || [ -n "$$(find bin/parts -newer $@ -type f)" ]; then \
+		echo "bundle $@"; $(GO) run ./tools/bundle $@ bin/parts/sampan $(CARRIED); fi
+
+deps: ## Debian packages that a running cloud needs
+	@deploy/install-packages.sh nftables iproute2 util-linux kmod ca-certificates
+
+test-deps: deps ## and those that tests compare with
+	@deploy/install-packages.sh gcc libc6-dev libseccomp-dev runc crun
+
+test: test-deps lint build ## everything that CI runs
+	test/run.sh
+
+lint: ## formatting, vet, and the map of the house
+	@out=$$(gofmt -l api cmd internal test tools); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+
+bench: build test-deps ## measure against the peers; results belong in docs/promises.md
+	test/bench/run.sh
+
+clean:
+	rm -rf bin

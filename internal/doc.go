@@ -1,0 +1,35 @@
+// Package internal is the house. A package imports only from floors below its
+// own; siblings on one floor do not import each other, except that engine
+// stands on the other four in node. The map below names every package, floor by
+// floor from the top, with its one sentence; map_test.go compares it with the
+// code.
+//
+//	app         builds every part from one Config and runs them; only it knows them all
+//	app/edge    runs what users' traffic passes through: gateway and DNS
+//
+//	front/cli      is the command line: read the request, call the API, print the answer
+//	front/bundle   carries programs inside another program's file
+//
+//	platform/registry      serves images, with access and quota
+//	platform/gateway/dns   answers the cluster's names
+//
+//	cluster/kube      runs upstream Kubernetes in this process
+//
+//	node/engine                  makes pods and containers out of the four below
+//	node/engine/cri              serves them to the kubelet, as the CRI over a unix socket
+//	node/engine/local            serves them to the command line, over the node's local socket
+//	node/image                   stores, pulls, pushes and unpacks OCI images
+//	node/image/debian            builds images from Debian packages
+//	node/snapshot                gives each container a writable filesystem over shared read-only layers
+//	node/snapshot/snapshottest   is what every snapshot store must do
+//	node/container               runs, checkpoints and restores the processes of one container, through the keeper
+//	node/container/containertest is what every container runtime must do
+//	node/container/keeper        is the parent of every container: starts, reaps, logs
+//	node/container/launch        starts a process by one clone3 and a table of system calls
+//	node/container/seccomp       compiles system call policies
+//	node/container/cgroup        limits and measures processes by control groups
+//	node/network                 gives pods addresses, routes, service balancing and policy
+//
+//	base/fault   says what kind of failure an error is, so every API can answer with its own status
+//	base/run     starts services in order, waits until each is ready, stops them in reverse
+package internal
