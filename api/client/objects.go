@@ -88,8 +88,8 @@ type Service struct {
 	}
 }
 
-// Node is what is read of a Node.
-type Node struct {
+// KubeNode is what is read of a Node.
+type KubeNode struct {
 	Meta   `json:"metadata"`
 	Status struct {
 		Conditions []Condition

@@ -126,8 +126,14 @@ func Default() File {
 
 // Load reads the file at path on top of the defaults. With an empty path it
 // reads Path, and takes the defaults when there is none.
-func Load(path string) (File, error) {
+func Load(path string) (File, error) { return LoadWith(path, nil) }
+
+// LoadWith is Load with a change on top of the file, such as a flag's.
+func LoadWith(path string, change func(*File)) (File, error) {
 	f := Default()
+	if change == nil {
+		change = func(*File) {}
+	}
 	named := path != ""
 	if !named {
 		path = Path
@@ -135,11 +141,12 @@ func Load(path string) (File, error) {
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && !named:
+		change(&f)
 		return f, f.complete()
 	case err != nil:
 		return f, fmt.Errorf("config: %w", err)
 	}
-	if err := f.read(data); err != nil {
+	if err := f.read(data, change); err != nil {
 		return f, fmt.Errorf("config %s: %w", path, err)
 	}
 	return f, nil
@@ -156,12 +163,13 @@ func (f File) Marshal() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func (f *File) read(data []byte) error {
+func (f *File) read(data []byte, change func(*File)) error {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(f); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %w", explain(err), fault.Invalid)
 	}
+	change(f)
 	return f.complete()
 }
 

@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// workload is what `sampan run` makes: a Deployment and, with a port, a Service
+// of the same name.
+type workload struct {
+	name, image string
+	args        []string
+	env         []string
+	port        int
+	publish     int
+	replicas    int
+	cpu, memory string
+}
+
+// object is JSON that is sent to the API as it stands.
+type object = map[string]any
+
+// deployment describes the pods. They get no token for the API: hardly any app
+// needs one, and waiting for it is most of what a start would take.
+func (w workload) deployment() (object, error) {
+	c := object{"name": w.name, "image": w.image, "imagePullPolicy": "IfNotPresent"}
+	if len(w.args) > 0 {
+		c["args"] = w.args
+	}
+	var env []object
+	for _, e := range w.env {
+		key, value, ok := strings.Cut(e, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("--env %q is not NAME=VALUE: %w", e, fault.Invalid)
+		}
+		env = append(env, object{"name": key, "value": value})
+	}
+	if env != nil {
+		c["env"] = env
+	}
+	if w.port > 0 {
+		c["ports"] = []object{{"containerPort": w.port}}
+		c["readinessProbe"] = object{"tcpSocket": object{"port": w.port}, "periodSeconds": 1, "failureThreshold": 1}
+	}
+	limits := object{}
+	if w.cpu != "" {
+		limits["cpu"] = w.cpu
+	}
+	if w.memory != "" {
+		limits["memory"] = w.memory
+	}
+	if len(limits) > 0 {
+		c["resources"] = object{"limits": limits, "requests": limits}
+	}
+	labels := w.labels()
+	return object{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": object{"name": w.name, "labels": labels},
+		"spec": object{
+			"replicas": w.replicas,
+			"selector": object{"matchLabels": object{client.LabelName: w.name}},
+			"template": object{
+				"metadata": object{"labels": labels},
+				"spec":     object{"automountServiceAccountToken": false, "containers": []object{c}},
+			},
+		},
+	}, nil
+}
+
+// service gives the pods one address, and a port on every node.
+func (w workload) service(external string) object {
+	spec := object{
+		"type":     "NodePort",
+		"selector": object{client.LabelName: w.name},
+		"ports":    []object{{"port": w.port, "targetPort": w.port}},
+	}
+	if w.publish > 0 {
+		spec["externalIPs"] = []string{external}
+		spec["ports"] = []object{{"port": w.publish, "targetPort": w.port}}
+	}
+	return object{"apiVersion": "v1", "kind": "Service", "metadata": object{"name": w.name, "labels": w.labels()}, "spec": spec}
+}
+
+func (w workload) labels() object {
+	return object{client.LabelName: w.name, client.LabelManagedBy: client.ManagedBy}
+}
+
+// create makes both, or neither.
+func (w workload) create(ctx context.Context, k *client.Kube) (address string, err error) {
+	d, err := w.deployment()
+	if err != nil {
+		return "", err
+	}
+	if err := k.Create(ctx, client.DeploymentPath(k.Namespace, ""), d, nil); err != nil {
+		return "", err
+	}
+	if w.port == 0 {
+		return "", nil
+	}
+	host, err := nodeAddress(ctx, k)
+	var s client.Service
+	if err == nil {
+		err = k.Create(ctx, client.ServicePath(k.Namespace, ""), w.service(host), &s)
+	}
+	if err != nil {
+		// The user may have interrupted; half an app must still go.
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return "", errors.Join(err, k.Delete(undo, client.DeploymentPath(k.Namespace, w.name)))
+	}
+	return serviceURL(s, host), nil
+}
+
+// serviceURL is where a service answers from outside, or empty.
+func serviceURL(s client.Service, host string) string {
+	if len(s.Spec.Ports) == 0 {
+		return ""
+	}
+	port := s.Spec.Ports[0].NodePort
+	if len(s.Spec.ExternalIPs) > 0 {
+		host, port = s.Spec.ExternalIPs[0], s.Spec.Ports[0].Port
+	}
+	if port == 0 || host == "" {
+		return ""
+	}
+	if port == 80 {
+		return "http://" + host
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// nodeAddress is an address by which the cloud is reached.
+func nodeAddress(ctx context.Context, k *client.Kube) (string, error) {
+	var nodes client.Items[client.KubeNode]
+	if err := k.Get(ctx, client.NodePath(""), &nodes); err != nil {
+		return "", err
+	}
+	for _, n := range nodes.Items {
+		for _, a := range n.Status.Addresses {
+			if a.Type == "InternalIP" {
+				return a.Address, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("a node with an address: %w", fault.NotFound)
+}
+
+// awaitRollout follows a deployment until all its copies serve. A copy that
+// cannot start ends the wait with the reason.
+func (a *app) awaitRollout(ctx context.Context, k *client.Kube, name string) error {
+	p := a.progress()
+	defer p.close()
+	began := time.Now()
+	p.step("rollout", a.text.get("run.wait", name))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		for t := time.NewTicker(time.Second); ; {
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return
+			case <-t.C:
+				if err := stuck(ctx, k, name); err != nil {
+					cancel(err)
+				}
+			}
+		}
+	}()
+	err := k.Watch(ctx, client.DeploymentPath(k.Namespace, "")+"?fieldSelector="+url.QueryEscape("metadata.name="+name), func(_ string, raw json.RawMessage) bool {
+		var d client.Deployment
+		if json.Unmarshal(raw, &d) != nil {
+			return true
+		}
+		p.note("rollout", fmt.Sprintf("%d/%d", d.Status.ReadyReplicas, d.Spec.Replicas))
+		return d.Status.ReadyReplicas < d.Spec.Replicas || d.Status.UpdatedReplicas < d.Spec.Replicas
+	})
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	p.done("rollout", time.Since(began), err)
+	return err
+}
+
+// stuck returns why a copy of the app cannot start, once that is certain.
+func stuck(ctx context.Context, k *client.Kube, name string) error {
+	pods, err := podsOf(ctx, k, name)
+	if err != nil {
+		return nil // the watch itself will tell
+	}
+	for _, p := range pods {
+		for _, c := range p.Status.Conditions {
+			if c.Type == "PodScheduled" && c.Reason == "Unschedulable" {
+				return fmt.Errorf("%s: %s: %w", p.Name, c.Message, fault.Exhausted)
+			}
+		}
+		for _, c := range p.Status.ContainerStatuses {
+			w := c.State.Waiting
+			if w == nil {
+				continue
+			}
+			switch w.Reason {
+			case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff":
+				return fmt.Errorf("%s: %s: %s (`sampan logs %s`, or `sampan rm %s`): %w", p.Name, w.Reason, w.Message, name, name, fault.Precondition)
+			}
+		}
+	}
+	return nil
+}
+
+func podsOf(ctx context.Context, k *client.Kube, name string) ([]client.Pod, error) {
+	var pods client.Items[client.Pod]
+	err := k.Get(ctx, client.Selecting(client.PodPath(k.Namespace, ""), client.LabelName, name), &pods)
+	return pods.Items, err
+}

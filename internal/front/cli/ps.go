@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/api/local"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// copyOf is one line of `sampan ps`: one copy of an app, or a one-off.
+type copyOf struct {
+	Name     string    `json:"name"`
+	App      string    `json:"app,omitempty"`
+	Ready    string    `json:"ready"`
+	Status   string    `json:"status"`
+	Restarts int       `json:"restarts"`
+	IP       string    `json:"ip,omitempty"`
+	Node     string    `json:"node,omitempty"`
+	Runtime  string    `json:"runtime,omitempty"`
+	Image    string    `json:"image"`
+	Created  time.Time `json:"created"`
+}
+
+func (a *app) ps() *cobra.Command {
+	var all bool
+	c := a.command("ps", "ps", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		k, err := a.kube()
+		if err != nil {
+			return err
+		}
+		ns := k.Namespace
+		if all {
+			ns = ""
+		}
+		var pods client.Items[client.Pod]
+		if err := k.Get(ctx, client.PodPath(ns, ""), &pods); err != nil {
+			return err
+		}
+		here, err := a.containers(ctx, all)
+		if err != nil {
+			return err
+		}
+		list := copies(pods.Items, here, all)
+		return a.print(list, func() {
+			t := a.table("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "RUNTIME", "IMAGE")
+			for _, c := range list {
+				t.row(c.Name, c.Ready, c.Status, fmt.Sprint(c.Restarts), age(c.Created), c.IP, c.Runtime, c.Image)
+			}
+			t.flush()
+		})
+	})
+	c.Flags().BoolVarP(&all, "all", "A", false, a.text.get("ps.all"))
+	return a.outputFlag(c)
+}
+
+// containers are those of this node. A cloud whose daemon is elsewhere, or that
+// only root may ask, has none to show.
+func (a *app) containers(ctx context.Context, all bool) ([]local.Container, error) {
+	n, err := a.node()
+	if err != nil {
+		return nil, err
+	}
+	var cs []local.Container
+	err = n.Call(ctx, http.MethodGet, "/v1/containers?all="+fmt.Sprint(all), nil, &cs)
+	if errors.Is(err, client.ErrNoDaemon) || fault.Of(err) == fault.Forbidden {
+		return nil, nil
+	}
+	return cs, err
+}
+
+// copies joins what the API says of pods with what the node says of containers.
+func copies(pods []client.Pod, here []local.Container, all bool) []copyOf {
+	runtimes := map[string]string{}
+	var list []copyOf
+	for _, c := range here {
+		runtimes[c.ID] = c.Runtime
+		if c.OneOff {
+			list = append(list, copyOf{Name: c.Name, Ready: "-", Status: oneOffStatus(c), IP: c.IP, Runtime: c.Runtime, Image: c.Image, Created: c.Created})
+		}
+	}
+	for _, p := range pods {
+		c := copyOf{Name: p.Name, App: p.Labels[client.LabelName], Status: podStatus(p), IP: p.Status.PodIP, Node: p.Spec.NodeName, Created: p.Created}
+		if all {
+			c.Name = p.Namespace + "/" + p.Name
+		}
+		ready := 0
+		for _, s := range p.Status.ContainerStatuses {
+			if s.Ready {
+				ready++
+			}
+			c.Restarts += s.RestartCount
+			if _, id, ok := strings.Cut(s.ContainerID, "://"); ok && runtimes[id] != "" {
+				c.Runtime = runtimes[id]
+			}
+		}
+		c.Ready = fmt.Sprintf("%d/%d", ready, len(p.Spec.Containers))
+		if len(p.Spec.Containers) > 0 {
+			c.Image = p.Spec.Containers[0].Image
+		}
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b copyOf) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+func oneOffStatus(c local.Container) string {
+	if c.State == "exited" {
+		return fmt.Sprintf("exited (%d)", c.Code)
+	}
+	return c.State
+}
+
+// podStatus is the one word that tells most about a pod, as kubectl chooses it.
+func podStatus(p client.Pod) string {
+	if p.Deleted != nil {
+		return "Terminating"
+	}
+	for i, s := range p.Status.InitContainerStatuses {
+		if w := s.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" {
+			return "Init:" + w.Reason
+		}
+		if t := s.State.Terminated; t != nil && t.ExitCode != 0 {
+			return "Init:Error"
+		}
+		if s.State.Waiting != nil {
+			return fmt.Sprintf("Init:%d/%d", i, len(p.Status.InitContainerStatuses))
+		}
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		if w := s.State.Waiting; w != nil && w.Reason != "" {
+			return w.Reason
+		}
+		if t := s.State.Terminated; t != nil && p.Status.Phase != "Succeeded" {
+			return t.Reason
+		}
+	}
+	if p.Status.Reason != "" {
+		return p.Status.Reason
+	}
+	return p.Status.Phase
+}
+
+// target is what a name on the command line means: a one-off on this node, or an
+// app with its pods.
+type target struct {
+	oneOff *local.Container
+	pods   []client.Pod
+	here   []local.Container // those of the app's containers that are on this node
+}
+
+// find looks a name up: one-offs by name or ID first, then apps, then pods.
+func (a *app) find(ctx context.Context, k *client.Kube, name string) (target, error) {
+	here, err := a.containers(ctx, true)
+	if err != nil {
+		return target{}, err
+	}
+	for _, c := range here {
+		if c.OneOff && (c.Name == name || len(name) >= 6 && strings.HasPrefix(c.ID, name)) {
+			return target{oneOff: &c}, nil
+		}
+	}
+	var t target
+	if t.pods, err = podsOf(ctx, k, name); err != nil {
+		return t, err
+	}
+	if len(t.pods) == 0 {
+		var pod client.Pod
+		if err := k.Get(ctx, client.PodPath(k.Namespace, name), &pod); err == nil {
+			t.pods = []client.Pod{pod}
+		}
+	}
+	if len(t.pods) == 0 {
+		return t, fmt.Errorf("%s: %w", a.text.get("find.none", name, k.Namespace), fault.NotFound)
+	}
+	for _, c := range here {
+		if slices.ContainsFunc(t.pods, func(p client.Pod) bool { return p.Name == c.Pod && p.Namespace == c.Namespace }) {
+			t.here = append(t.here, c)
+		}
+	}
+	return t, nil
+}
+
+// at is the path of a container on the local socket.
+func at(id, verb string) string { return "/v1/containers/" + url.PathEscape(id) + verb }

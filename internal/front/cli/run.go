@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+func (a *app) run() *cobra.Command {
+	var w workload
+	var one oneOff
+	c := a.command("run IMAGE [COMMAND…]", "run", cobra.MinimumNArgs(1), func(ctx context.Context, args []string) error {
+		w.image, w.args = args[0], args[1:]
+		if one.remove || one.tty || one.interactive {
+			one.workload = w
+			return a.runOnce(ctx, one)
+		}
+		return a.runApp(ctx, w)
+	})
+	f := c.Flags()
+	f.SetInterspersed(false) // what follows the image belongs to the command
+	f.StringVar(&w.name, "name", "", a.text.get("run.name"))
+	f.IntVar(&w.port, "port", 0, a.text.get("run.port"))
+	f.IntVar(&w.publish, "publish", 0, a.text.get("run.publish"))
+	f.IntVar(&w.replicas, "replicas", 1, a.text.get("run.replicas"))
+	f.StringArrayVarP(&w.env, "env", "e", nil, a.text.get("run.env"))
+	f.StringVar(&w.cpu, "cpu", "", a.text.get("run.cpu"))
+	f.StringVar(&w.memory, "memory", "", a.text.get("run.memory"))
+	f.BoolVar(&one.remove, "rm", false, a.text.get("run.rm"))
+	f.BoolVarP(&one.tty, "tty", "t", false, a.text.get("run.tty"))
+	f.BoolVarP(&one.interactive, "interactive", "i", false, a.text.get("run.interactive"))
+	f.StringVar(&one.network, "network", "bridge", a.text.get("run.network"))
+	f.StringArrayVarP(&one.volumes, "volume", "v", nil, a.text.get("run.volume"))
+	return c
+}
+
+// runApp makes an app of the image, waits until it serves and prints where.
+func (a *app) runApp(ctx context.Context, w workload) error {
+	if w.name == "" {
+		w.name = nameFor(w.image)
+	}
+	if !validName.MatchString(w.name) || len(w.name) > 63 {
+		return fmt.Errorf("%s: %w", a.text.get("run.badname", w.name), fault.Invalid)
+	}
+	switch {
+	case w.port < 0 || w.port > 65535 || w.publish < 0 || w.publish > 65535:
+		return fmt.Errorf("%s: %w", a.text.get("run.badport"), fault.Invalid)
+	case w.publish > 0 && w.port == 0:
+		w.port = w.publish
+	case w.replicas < 0:
+		return fmt.Errorf("%s: %w", a.text.get("run.badreplicas", fmt.Sprint(w.replicas)), fault.Invalid)
+	}
+	k, err := a.kube()
+	if err != nil {
+		return err
+	}
+	url, err := w.create(ctx, k)
+	if err != nil {
+		if fault.Of(err) == fault.Exists {
+			return fmt.Errorf("%s: %w", a.text.get("run.exists", w.name, w.name), fault.Exists)
+		}
+		return err
+	}
+	if err := a.awaitRollout(ctx, k, w.name); err != nil {
+		return err
+	}
+	if url == "" {
+		fmt.Fprintln(a.Out, a.text.get("run.up", w.name, w.replicas))
+		return nil
+	}
+	fmt.Fprintln(a.Out, url)
+	return nil
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+
+// nameFor makes an app's name of the last part of its image's.
+func nameFor(image string) string {
+	name, _, _ := strings.Cut(image, "@")
+	name, _, _ = strings.Cut(path.Base(name), ":")
+	return strings.Trim(regexp.MustCompile(`[^a-z0-9-]+`).ReplaceAllString(strings.ToLower(name), "-"), "-")
+}
+
+func (a *app) scale() *cobra.Command {
+	return a.command("scale NAME COPIES", "scale", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
+		var n int
+		if _, err := fmt.Sscanf(args[1], "%d", &n); err != nil || n < 0 {
+			return fmt.Errorf("%s: %w", a.text.get("run.badreplicas", args[1]), fault.Invalid)
+		}
+		k, err := a.kube()
+		if err != nil {
+			return err
+		}
+		if err := setReplicas(ctx, k, args[0], n); err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+		return a.awaitRollout(ctx, k, args[0])
+	})
+}
+
+func setReplicas(ctx context.Context, k *client.Kube, name string, n int) error {
+	return k.Merge(ctx, client.DeploymentPath(k.Namespace, name), object{"spec": object{"replicas": n}}, nil)
+}
