@@ -1,4 +1,22 @@
 // Package network gives pods addresses, routes, service balancing and policy.
+//
+// Each pod has a network namespace of its own with one link, eth0, whose other
+// end is a port of the node's bridge. A pod knows only one neighbour, the
+// gateway, which is the bridge itself: its address is a /32 and all it sends is
+// routed by the node. So a Service answers whether or not br_netfilter is
+// loaded, policy sees traffic between two pods of one node, and an address may
+// move to another node without anyone having to forget where it was.
+//
+// Making a namespace takes milliseconds, so a pool of complete ones waits; to
+// attach is to write down whose it is. What is written down, the namespaces
+// pinned in NSDir and the links that exist are all the state there is: any
+// process may die between two steps, and Open puts the three together again.
+//
+// An address belongs to a pod, not to a link. It is free again only after the
+// link and the namespace that used it are gone, and then waits its turn: the
+// range is walked round, so a stale connection does not meet a new pod.
+//
+// Locks: a pod's own key, then Network.mu; rules.commit before rules.mu.
 package network
 
 import "net/netip"

@@ -1,0 +1,132 @@
+package network
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// sysctls are the node-wide settings that pods need.
+var sysctls = map[string]string{
+	"net/ipv4/ip_forward": "1",
+	// Pods on one bridge reach each other through the node, and the node would
+	// tell them of the shorter way, past policy and address translation. The
+	// kernel asks for both this and the link's own to be off.
+	"net/ipv4/conf/all/send_redirects": "0",
+}
+
+// bridgeSysctls are those of the bridge; they end with it.
+var bridgeSysctls = map[string]string{
+	"net/ipv4/conf/%s/send_redirects": "0",
+	"net/ipv4/conf/%s/route_localnet": "1", // host ports at 127.0.0.1
+	"net/ipv6/conf/%s/disable_ipv6":   "1",
+}
+
+// savedSysctls is what settings were before, until which reboot.
+type savedSysctls struct {
+	Boot   string            `json:"boot"`
+	Values map[string]string `json:"values"`
+}
+
+// setSysctls changes the settings of the calling thread's namespace. What they
+// were is written down first.
+func setSysctls(cfg Config) error {
+	saved, err := readSysctls(cfg)
+	if err != nil {
+		return err
+	}
+	for name, want := range sysctls {
+		is, err := os.ReadFile(sysctlPath(name))
+		if err != nil {
+			return fmt.Errorf("read sysctl: %w", err)
+		}
+		if old := strings.TrimSpace(string(is)); old != want {
+			if _, known := saved.Values[name]; !known {
+				saved.Values[name] = old
+			}
+		}
+	}
+	data, err := json.Marshal(saved)
+	if err != nil {
+		return fmt.Errorf("encode sysctls: %w", err)
+	}
+	if err := writeFile(cfg.sysctlFile(), data); err != nil {
+		return fmt.Errorf("write down sysctls: %w", err)
+	}
+	for name, want := range sysctls {
+		if err := setSysctl(name, want); err != nil {
+			return err
+		}
+	}
+	for name, want := range bridgeSysctls {
+		// A kernel without IPv6 has no setting to turn it off.
+		if err := setSysctl(fmt.Sprintf(name, cfg.Bridge), want); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreSysctls undoes setSysctls in the calling thread's namespace. A value
+// that somebody has changed since is left.
+func restoreSysctls(cfg Config) error {
+	saved, err := readSysctls(cfg)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, old := range saved.Values {
+		is, err := os.ReadFile(sysctlPath(name))
+		if err == nil && strings.TrimSpace(string(is)) == sysctls[name] {
+			err = setSysctl(name, old)
+		}
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := os.Remove(cfg.sysctlFile()); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+func setSysctl(name, value string) error {
+	// Opened without O_TRUNC or O_CREATE: this is a setting, not a file.
+	f, err := os.OpenFile(sysctlPath(name), os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("set sysctl: %w", err)
+	}
+	_, err = f.WriteString(value)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("set sysctl %s to %s: %w", strings.ReplaceAll(name, "/", "."), value, err)
+	}
+	return nil
+}
+
+// readSysctls returns what was written down since the machine booted; a reboot
+// has restored everything by itself.
+func readSysctls(cfg Config) (savedSysctls, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return savedSysctls{}, fmt.Errorf("read boot ID: %w", err)
+	}
+	none := savedSysctls{Boot: strings.TrimSpace(string(boot)), Values: map[string]string{}}
+	data, err := os.ReadFile(cfg.sysctlFile())
+	if os.IsNotExist(err) {
+		return none, nil
+	}
+	if err != nil {
+		return savedSysctls{}, fmt.Errorf("read sysctls written down: %w", err)
+	}
+	var saved savedSysctls
+	if json.Unmarshal(data, &saved) != nil || saved.Boot != none.Boot || saved.Values == nil {
+		return none, nil
+	}
+	return saved, nil
+}
+
+func sysctlPath(name string) string { return filepath.Join("/proc/sys", name) }
