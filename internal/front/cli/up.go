@@ -130,6 +130,9 @@ func (a *app) preflight(f config.File) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%s: %w", a.text.get("up.root"), fault.Forbidden)
 	}
+	if err := config.CheckDataDir(f.DataDir); err != nil {
+		return err
+	}
 	data, err := os.ReadFile("/proc/filesystems")
 	if err == nil && !strings.Contains(string(data), "\toverlay\n") && !loadModule("overlay") {
 		return fmt.Errorf("%s: %w", a.text.get("up.overlay"), fault.Unsupported)
