@@ -1,0 +1,239 @@
+package debian
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// apt is the machine's apt on a state of our own below cache.
+type apt struct {
+	cache    string
+	sources  string
+	progress func(Progress)
+	own      bool // use package lists of our own, not the machine's
+}
+
+// packages is what a build stands on, each sorted by name.
+type packages struct {
+	installed []Package // asked for, and what these depend on
+	base      []Package // taken for their files only
+}
+
+// base is what every Debian root has; their own dependencies serve maintainer
+// scripts only.
+var base = []string{"base-files", "base-passwd"}
+
+// get resolves and downloads packages. The machine's package lists may be
+// missing, or so old that the archive has moved on: then it gets fresh ones.
+func (a *apt) get(ctx context.Context, names []string) (packages, error) {
+	for _, tool := range []string{"apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return packages{}, fmt.Errorf("%s is not installed: building from packages needs Debian or Ubuntu: %w", tool, fault.Unsupported)
+		}
+	}
+	lists, err := filepath.Glob("/var/lib/apt/lists/*_Packages*")
+	if err != nil {
+		return packages{}, err
+	}
+	a.own = a.sources != "" || len(lists) == 0
+	if a.own {
+		if err := a.update(ctx); err != nil {
+			return packages{}, err
+		}
+	}
+	got, err := a.fetch(ctx, names)
+	if err == nil || a.own || ctx.Err() != nil || fault.Of(err) == fault.Exhausted {
+		return got, err
+	}
+	a.own = true
+	if updating := a.update(ctx); updating != nil {
+		return got, errors.Join(err, updating)
+	}
+	return a.fetch(ctx, names)
+}
+
+func (a *apt) update(ctx context.Context) error {
+	a.progress(Progress{Step: "update"})
+	_, err := a.run(ctx, "update", "-o", "APT::Update::Error-Mode=any")
+	return err
+}
+
+func (a *apt) fetch(ctx context.Context, names []string) (got packages, err error) {
+	a.progress(Progress{Step: "resolve"})
+	plan, err := a.run(ctx, append([]string{"--simulate", "install", "--"}, names...)...)
+	if err != nil {
+		return got, err
+	}
+	a.progress(Progress{Step: "download", Total: 100})
+	if _, err := a.run(ctx, append([]string{"--download-only", "install", "--"}, names...)...); err != nil {
+		return got, err
+	}
+	basePlan, err := a.run(ctx, append([]string{"download", "--print-uris", "--"}, base...)...)
+	if err != nil {
+		return got, err
+	}
+	if _, err := a.run(ctx, append([]string{"download", "--"}, base...)...); err != nil {
+		return got, err
+	}
+	if got.installed, err = a.describe(ctx, planned(plan)); err != nil {
+		return got, err
+	}
+	got.base, err = a.describe(ctx, listed(basePlan))
+	// Both may be dependencies too: then they are installed, and that is that.
+	got.base = slices.DeleteFunc(got.base, func(p Package) bool {
+		return slices.ContainsFunc(got.installed, func(q Package) bool { return p.Name == q.Name })
+	})
+	return got, err
+}
+
+func (a *apt) archives() string { return filepath.Join(a.cache, "archives") }
+
+// run runs apt-get and returns its output.
+func (a *apt) run(ctx context.Context, args ...string) ([]byte, error) {
+	state := filepath.Join(a.cache, "state")
+	lists := "/var/lib/apt/lists"
+	if a.own {
+		lists = filepath.Join(a.cache, "lists")
+		if err := os.MkdirAll(filepath.Join(lists, "partial"), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	for _, dir := range []string{state, filepath.Join(a.archives(), "partial")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	status := filepath.Join(state, "status")
+	if err := os.WriteFile(status, nil, 0o644); err != nil {
+		return nil, err
+	}
+	settings := []string{
+		"Dir::State=" + state, "Dir::State::status=" + status, "Dir::State::lists=" + lists,
+		"Dir::Cache=" + a.cache, "Dir::Cache::archives=" + a.archives(),
+		"Dir::Log=" + state,
+		"Debug::NoLocking=true",   // nothing of the machine's is written
+		"APT::Sandbox::User=root", // whose directory the cache is
+		"APT::Install-Recommends=false", "APT::Install-Suggests=false",
+		"APT::Get::Assume-Yes=true", "Acquire::Retries=3",
+	}
+	if a.sources != "" {
+		settings = append(settings, "Dir::Etc::sourcelist="+a.sources, "Dir::Etc::sourceparts=/dev/null")
+	}
+	line := []string{"--quiet"}
+	for _, s := range settings {
+		line = append(line, "-o", s)
+	}
+	cmd := exec.CommandContext(ctx, "apt-get", append(line, args...)...)
+	cmd.Dir = a.archives() // where download puts things
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, explain(said.String()+string(out), err)
+	}
+	return out, nil
+}
+
+var (
+	unknown = regexp.MustCompile(`(?m)^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate|Can't find a source to download version .* of '(\S+)'|Version '\S+' for '(\S+)' was not found)`)
+	unmet   = regexp.MustCompile(`(?s)The following packages have unmet dependencies:\n(.*?)\nE:`)
+)
+
+// explain makes an error of what apt said.
+func explain(said string, err error) error {
+	var missing []string
+	for _, m := range unknown.FindAllStringSubmatch(said, -1) {
+		missing = append(missing, strings.Join(m[1:], ""))
+	}
+	switch {
+	case len(missing) > 0:
+		return fmt.Errorf("package %s: no such package or version in the package lists: %w", strings.Join(missing, ", "), fault.NotFound)
+	case unmet.MatchString(said):
+		text := strings.Join(strings.Fields(unmet.FindStringSubmatch(said)[1]), " ")
+		return fmt.Errorf("the packages do not go together: %s: %w", text, fault.Precondition)
+	case strings.Contains(said, "No space left on device") || strings.Contains(said, "don't have enough free space"):
+		return fmt.Errorf("download packages: the disk is full: %w", fault.Exhausted)
+	}
+	var why []string
+	for line := range strings.Lines(said) {
+		if rest, ok := strings.CutPrefix(line, "E: "); ok {
+			why = append(why, strings.TrimSpace(rest))
+		}
+	}
+	kind := fault.Internal
+	if strings.Contains(said, "Failed to fetch") || strings.Contains(said, "Temporary failure") {
+		kind = fault.Unavailable
+	}
+	return fmt.Errorf("apt-get: %s (%w): %w", strings.Join(why, "; "), err, kind)
+}
+
+// installs is a line of a simulated installation:
+// Inst libc6 (2.36-9+deb12u14 Debian:12.15/oldstable [amd64])
+var installs = regexp.MustCompile(`^Inst (\S+) \((\S+) .*\[(\w+)\]\)`)
+
+// planned returns the file names of the packages that a simulation installs.
+func planned(out []byte) (files []string) {
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		if m := installs.FindStringSubmatch(lines.Text()); m != nil {
+			name, _, _ := strings.Cut(m[1], ":")
+			files = append(files, name+"_"+strings.ReplaceAll(m[2], ":", "%3a")+"_"+m[3]+".deb")
+		}
+	}
+	return files
+}
+
+// listed returns the file names of a --print-uris: 'http://…' NAME SIZE HASH.
+func listed(out []byte) (files []string) {
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		if f := strings.Fields(lines.Text()); len(f) > 1 && strings.HasPrefix(f[0], "'") {
+			files = append(files, f[1])
+		}
+	}
+	return files
+}
+
+// describe reads what packages say of themselves.
+func (a *apt) describe(ctx context.Context, files []string) ([]Package, error) {
+	var all []Package
+	for _, name := range files {
+		file := filepath.Join(a.archives(), name)
+		if _, err := os.Stat(file); err != nil {
+			return nil, fmt.Errorf("apt-get did not download %s: %w", name, err)
+		}
+		out, err := dpkg(ctx, "--field", file)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+		p := Package{file: file, control: string(out)}
+		p.Name, p.Version, p.Arch = field(p.control, "Package"), field(p.control, "Version"), field(p.control, "Architecture")
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b Package) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// field returns one line of a control paragraph.
+func field(control, name string) string {
+	for line := range strings.Lines(control) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
