@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,10 +88,16 @@ func (a *apt) fetch(ctx context.Context, names []string) (got packages, err erro
 	if _, err := a.run(ctx, append([]string{"download", "--"}, base...)...); err != nil {
 		return got, err
 	}
-	if got.installed, err = a.describe(ctx, planned(plan)); err != nil {
+	// apt leaves packages of file: sources where they are.
+	local, err := a.run(ctx, append([]string{"--print-uris", "install", "--"}, names...)...)
+	if err != nil {
 		return got, err
 	}
-	got.base, err = a.describe(ctx, listed(basePlan))
+	where := listed(append(local, basePlan...))
+	if got.installed, err = a.describe(ctx, planned(plan), where); err != nil {
+		return got, err
+	}
+	got.base, err = a.describe(ctx, slices.Collect(maps.Keys(listed(basePlan))), where)
 	// Both may be dependencies too: then they are installed, and that is that.
 	got.base = slices.DeleteFunc(got.base, func(p Package) bool {
 		return slices.ContainsFunc(got.installed, func(q Package) bool { return p.Name == q.Name })
@@ -152,7 +159,7 @@ func (a *apt) run(ctx context.Context, args ...string) ([]byte, error) {
 
 var (
 	unknown = regexp.MustCompile(`(?m)^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate|Can't find a source to download version .* of '(\S+)'|Version '\S+' for '(\S+)' was not found)`)
-	unmet   = regexp.MustCompile(`(?s)The following packages have unmet dependencies:\n(.*?)\nE:`)
+	unmet   = regexp.MustCompile(`(?s)The following packages have unmet dependencies:\n(.*?)(?:\nE:|\z)`)
 )
 
 // explain makes an error of what apt said.
@@ -198,23 +205,26 @@ func planned(out []byte) (files []string) {
 	return files
 }
 
-// listed returns the file names of a --print-uris: 'http://…' NAME SIZE HASH.
-func listed(out []byte) (files []string) {
+// listed returns the packages of a --print-uris, 'http://…' NAME SIZE HASH, and
+// their URIs.
+func listed(out []byte) map[string]string {
+	uris := make(map[string]string)
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		if f := strings.Fields(lines.Text()); len(f) > 1 && strings.HasPrefix(f[0], "'") {
-			files = append(files, f[1])
+			uris[f[1]] = strings.Trim(f[0], "'")
 		}
 	}
-	return files
+	return uris
 }
 
-// describe reads what packages say of themselves.
-func (a *apt) describe(ctx context.Context, files []string) ([]Package, error) {
+// describe reads what packages say of themselves. uris tell where those are
+// that apt did not have to download.
+func (a *apt) describe(ctx context.Context, files []string, uris map[string]string) ([]Package, error) {
 	var all []Package
 	for _, name := range files {
 		file := filepath.Join(a.archives(), name)
-		if _, err := os.Stat(file); err != nil {
-			return nil, fmt.Errorf("apt-get did not download %s: %w", name, err)
+		if local, ok := strings.CutPrefix(uris[name], "file:"); ok {
+			file = local
 		}
 		out, err := dpkg(ctx, "--field", file)
 		if err != nil {

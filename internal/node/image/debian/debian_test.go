@@ -211,7 +211,7 @@ func TestBadPackagesAreNamedAndNothingIsLeft(t *testing.T) {
 
 func TestAFailedDownloadSaysSo(t *testing.T) {
 	src := archive(t, deb{name: "ok", files: map[string]string{"x": "y"}})
-	debs, _ := filepath.Glob(filepath.Join(filepath.Dir(src), "ok_*.deb"))
+	debs, _ := filepath.Glob(filepath.Join(filepath.Dir(src), "ok_all.deb"))
 	cache := t.TempDir()
 	if err := os.Remove(debs[0]); err != nil {
 		t.Fatal(err)
@@ -222,6 +222,19 @@ func TestAFailedDownloadSaysSo(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "build-*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+func TestALocalArchiveIsReadInPlace(t *testing.T) {
+	src := archive(t, deb{name: "ok", files: map[string]string{"x": "y"}})
+	text, err := os.ReadFile(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, src, strings.Replace(string(text), "copy:", "file:", 1))
+	_, layer := built(t, Options{Packages: []string{"ok"}, Sources: src, NoShell: true})
+	if layer["x"].content != "y" {
+		t.Errorf("x = %q", layer["x"].content)
 	}
 }
 

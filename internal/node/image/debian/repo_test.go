@@ -38,7 +38,7 @@ func archive(t *testing.T, debs ...deb) (sources string) {
 	}
 	put(t, filepath.Join(dir, "Packages"), index.String())
 	sources = filepath.Join(dir, "sources.list")
-	put(t, sources, fmt.Sprintf("deb [trusted=yes] file:%s ./\n", dir))
+	put(t, sources, fmt.Sprintf("deb [trusted=yes] copy:%s ./\n", dir))
 	return sources
 }
 
@@ -75,7 +75,7 @@ func (d deb) build(t *testing.T, dir string) string {
 			t.Fatal(err)
 		}
 	}
-	name := d.name + "_" + strings.ReplaceAll(d.version, ":", "%3a") + "_all.deb"
+	name := d.name + "_all.deb" // a real archive leaves the epoch out
 	cmd := exec.Command("dpkg-deb", "--root-owner-group", "--build", root, filepath.Join(dir, name))
 	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -85,8 +85,7 @@ func (d deb) build(t *testing.T, dir string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// In a URL the escape of a file name is escaped itself.
-	return fmt.Sprintf("%sFilename: ./%s\nSize: %d\nSHA256: %x\n\n", control, strings.ReplaceAll(name, "%", "%25"), len(data), sha256.Sum256(data))
+	return fmt.Sprintf("%sFilename: ./%s\nSize: %d\nSHA256: %x\n\n", control, name, len(data), sha256.Sum256(data))
 }
 
 func put(t *testing.T, path, content string) {
