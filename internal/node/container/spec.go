@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 )
 
 // Spec is a container to start. It holds all that a start, a restart of the
@@ -36,14 +38,8 @@ type Spec struct {
 }
 
 // Rootfs says what a container's / is made of: an overlay when Lower is set,
-// else the directory Base. It is mounted in the container's own mount namespace
-// only, so that nothing is left behind on the host.
-type Rootfs struct {
-	Base  string   `json:"base"`            // directory that the paths below are relative to
-	Lower []string `json:"lower,omitempty"` // read-only layers, top first, relative to Base
-	Upper string   `json:"upper,omitempty"` // writable layer, relative to Base; empty for a read-only view
-	Work  string   `json:"work,omitempty"`  // overlay's work directory, with Upper
-}
+// else the directory Base.
+type Rootfs = launch.Rootfs
 
 // Phase is where a container or an exec is in its life.
 type Phase string

@@ -1,0 +1,194 @@
+package launch
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// Request is a container to start. Start closes none of its files.
+type Request struct {
+	ID           string
+	Spec         *specs.Spec // process, mounts, namespaces (those with a Path are joined), linux
+	Root         Rootfs
+	Seccomp      Seccomp
+	Cgroups      []*os.File    // cgroup v1 `tasks` files open for writing, and at most one cgroup v2 directory
+	CgroupMounts []CgroupMount // what a mount of type cgroup shows
+	Stdin        *os.File      // the container's ends; nil is /dev/null
+	Stdout       *os.File
+	Stderr       *os.File
+	Terminal     bool // make a terminal from the container's own devpts, in place of the three
+}
+
+// Seccomp is a compiled filter. An empty program installs none.
+type Seccomp struct {
+	Program []unix.SockFilter
+	Flags   uint // SECCOMP_FILTER_FLAG_*
+}
+
+// CgroupMount is a cgroup directory of the host that the container sees read-only.
+type CgroupMount struct {
+	Name   string // directory below the mount, such as "memory"; empty for cgroup v2, which is the mount itself
+	Source string // the container's own cgroup on the host
+}
+
+// Process is a started process. The caller owns PIDFD and Master.
+type Process struct {
+	PID    int // in the host's namespace
+	PIDFD  *os.File
+	Master *os.File // of the terminal; nil without one
+}
+
+// Start runs a container up to the execve of its process. It returns once that
+// has happened. An error wraps a *StepError that names the system call which
+// failed, and nothing of the container is left.
+func Start(req Request) (*Process, error) {
+	p, err := start(req)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", req.ID, err)
+	}
+	return p, nil
+}
+
+func start(req Request) (*Process, error) {
+	if err := check(req.Spec); err != nil {
+		return nil, err
+	}
+	l, err := newLauncher(tableSize(req.Spec), req.Spec.Process)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	return l.start(req)
+}
+
+// check refuses what this package cannot do, rather than leave it out.
+func check(spec *specs.Spec) error {
+	switch {
+	case spec == nil || spec.Process == nil || len(spec.Process.Args) == 0:
+		return fmt.Errorf("no process to run: %w", fault.Invalid)
+	case spec.Linux == nil:
+		return fmt.Errorf("no linux section: %w", fault.Invalid)
+	case spec.Hooks != nil && hooks(spec.Hooks) > 0:
+		return fmt.Errorf("hooks: %w", fault.Unsupported)
+	case spec.Linux.IntelRdt != nil:
+		return fmt.Errorf("intelRdt: %w", fault.Unsupported)
+	case len(spec.Linux.NetDevices) > 0:
+		return fmt.Errorf("netDevices: %w", fault.Unsupported)
+	case spec.Linux.MemoryPolicy != nil:
+		return fmt.Errorf("memoryPolicy: %w", fault.Unsupported)
+	case spec.Process.Cwd != "" && spec.Process.Cwd[0] != '/':
+		return fmt.Errorf("working directory %q is not absolute: %w", spec.Process.Cwd, fault.Invalid)
+	}
+	return nil
+}
+
+func hooks(h *specs.Hooks) int {
+	return len(h.Prestart) + len(h.CreateRuntime) + len(h.CreateContainer) +
+		len(h.StartContainer) + len(h.Poststart) + len(h.Poststop)
+}
+
+// tableSize is how many entries a specification may need at most.
+func tableSize(s *specs.Spec) int {
+	n := 512
+	for _, m := range s.Mounts {
+		n += 16 + 3*len(m.Destination)/2
+	}
+	l := s.Linux
+	return n + 32*len(l.Devices) + 4*(len(l.MaskedPaths)+len(l.ReadonlyPaths)+len(l.Sysctl)) + 3*len(s.Process.Cwd)
+}
+
+// launcher holds what one start has opened, and the table it fills.
+type launcher struct {
+	*table
+	template *os.File
+	proc     *os.File // the host's /proc
+	opened   []int    // closed when the start is over
+	users    *userns  // nil in the host's user namespace
+	ns       namespaces
+}
+
+func newLauncher(entries int, process *specs.Process) (*launcher, error) {
+	template, proc, err := shared.open()
+	if err != nil {
+		return nil, err
+	}
+	data := entries*48 + 64<<10
+	for _, list := range [][]string{process.Args, process.Env} {
+		for _, s := range list {
+			data += len(s) + 24
+		}
+	}
+	t, err := newTable(entries, data)
+	if err != nil {
+		return nil, err
+	}
+	return &launcher{table: t, template: template, proc: proc}, nil
+}
+
+func (l *launcher) close() {
+	l.table.close()
+	for _, fd := range l.opened {
+		_ = unix.Close(fd)
+	}
+	if l.users != nil {
+		l.users.close()
+	}
+}
+
+// own leaves a descriptor open until the start is over.
+func (l *launcher) own(fd int) uintptr {
+	l.opened = append(l.opened, fd)
+	return uintptr(fd)
+}
+
+// start writes the table in the order in which the child needs it: what takes
+// the host's privileges, namespaces, filesystem, then what takes rights away.
+func (l *launcher) start(req Request) (*Process, error) {
+	spec := req.Spec
+	if err := l.openNamespaces(spec); err != nil {
+		return nil, err
+	}
+	if err := l.checkSysctls(spec); err != nil {
+		return nil, err
+	}
+	root, err := req.Root.mount(l.users)
+	if err != nil {
+		return nil, err
+	}
+	l.own(root)
+	stdio, master, err := l.stdio(req.Terminal, spec, req.Stdin, req.Stdout, req.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	args, err := l.joinCgroups(req.Cgroups)
+	if err == nil {
+		err = l.privileged(spec.Process)
+	}
+	var nested *int32
+	if err == nil {
+		nested = l.enterNamespaces(&args)
+		l.pivot(root, spec)
+		err = l.filesystem(req, stdio)
+	}
+	if err == nil {
+		l.identify(spec)
+		err = l.become(spec.Process, stdio, req.Seccomp, root)
+	}
+	var p *Process
+	if err == nil {
+		p, err = l.run(args, nested)
+	}
+	if err != nil {
+		if master != nil {
+			_ = master.Close()
+		}
+		return nil, err
+	}
+	p.Master = master
+	return p, nil
+}
