@@ -1,5 +1,3 @@
-// Package engine makes pods and containers out of images, snapshots, processes
-// and networks.
 package engine
 
 import (
@@ -12,6 +10,16 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
 )
+
+// Parts are what an Engine stands on.
+type Parts struct {
+	Runtime   Runtime
+	Network   Network
+	Snapshots Snapshots
+	Images    Images
+	// Seccomp returns the default profile for a process with these capabilities.
+	Seccomp func(caps []string) *specs.LinuxSeccomp
+}
 
 // Runtime runs containers. *container.Runtime is the real one.
 type Runtime interface {

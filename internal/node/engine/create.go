@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/image"
+)
+
+// CreateContainer makes a container's filesystem and its description. Nothing
+// runs before StartContainer. When it fails nothing is left.
+func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg ContainerConfig) (Container, error) {
+	p, err := e.findPod(owner, podID)
+	if err != nil {
+		return Container{}, err
+	}
+	if cfg.Name == "" {
+		return Container{}, fmt.Errorf("container: metadata.name is empty: %w", fault.Invalid)
+	}
+	img, err := e.parts.Images.Get(ctx, cfg.Image)
+	if err != nil {
+		return Container{}, fmt.Errorf("container %s: image: %w", cfg.Name, err)
+	}
+	pod, err := p.ready()
+	if err != nil {
+		return Container{}, fmt.Errorf("container %s: %w", cfg.Name, err)
+	}
+	rec := Container{
+		ID: newID(), PodID: pod.ID, Boot: e.boot, Config: cfg, State: Created, Created: time.Now(),
+		Image:   ImageUsed{ID: img.ID, Ref: imageRef(img, cfg.Image), Name: imageName(img, cfg.Image)},
+		LogPath: logPath(&pod.Config, &cfg), Resources: cfg.Resources,
+	}
+	c := newCtr(rec, p)
+	c.op.Lock()
+	defer c.op.Unlock()
+	name := containerName(pod.ID, &cfg)
+	e.mu.Lock()
+	err = e.containers.reserve(name, rec.ID)
+	e.mu.Unlock()
+	if err != nil {
+		return Container{}, err
+	}
+	if err := e.makeContainer(ctx, &pod, &rec, img); err != nil {
+		e.undoContainer(ctx, &rec)
+		e.mu.Lock()
+		e.containers.release(name, rec.ID)
+		e.mu.Unlock()
+		return Container{}, fmt.Errorf("container %s: %w", cfg.Name, err)
+	}
+	c.mu.Lock()
+	c.rec = rec
+	c.mu.Unlock()
+	e.mu.Lock()
+	e.containers.byID[rec.ID] = c
+	e.mu.Unlock()
+	e.tell(EventCreated, p, rec.ID)
+	return rec.clone(), nil
+}
+
+// makeContainer makes the container's parts, its record last.
+func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image) error {
+	dir := e.records.containerDir(rec.ID)
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return err
+	}
+	top, err := e.unpack(ctx, img, nil)
+	if err != nil {
+		return err
+	}
+	root, err := e.parts.Snapshots.Prepare(ctx, rec.ID, top)
+	if err != nil {
+		return fmt.Errorf("filesystem: %w", err)
+	}
+	b := builder{
+		engine: e, pod: pod, rec: rec, img: img, dir: dir,
+		root: container.Rootfs{Base: root.Base, Lower: root.Lower, Upper: root.Upper, Work: root.Work},
+	}
+	spec, err := b.build(ctx)
+	if err != nil {
+		return err
+	}
+	if rec.LogPath != "" {
+		if err := os.MkdirAll(filepath.Dir(rec.LogPath), 0o755); err != nil {
+			return fmt.Errorf("log directory: %w", err)
+		}
+	}
+	if err := e.records.saveSpec(&spec); err != nil {
+		return err
+	}
+	return e.records.saveContainer(rec)
+}
+
+func (e *Engine) undoContainer(ctx context.Context, rec *Container) {
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	if err := e.releaseContainer(ctx, rec); err != nil {
+		e.log.Warn("a container that could not be made left something behind", "container", rec.ID, "err", err)
+	}
+}
+
+// releaseContainer gives back the container's filesystem and directory.
+func (e *Engine) releaseContainer(ctx context.Context, rec *Container) error {
+	dir := e.records.containerDir(rec.ID)
+	var errs []error
+	if len(rec.ImageViews) > 0 {
+		errs = append(errs, unmountBelow(dir))
+		for _, v := range rec.ImageViews {
+			errs = append(errs, e.parts.Snapshots.Remove(ctx, v))
+		}
+	}
+	errs = append(errs, e.parts.Snapshots.Remove(ctx, rec.ID), removeDir(dir))
+	return errors.Join(errs...)
+}
+
+// imageRef is what the kubelet compares: the name with digest, else the ID.
+func imageRef(img image.Image, asked string) string {
+	if slices.Contains(img.Digests, asked) {
+		return asked
+	}
+	if len(img.Digests) > 0 {
+		return img.Digests[0]
+	}
+	return img.ID.String()
+}
+
+// imageName is how people know the image: the kubelet asks for it by ID.
+func imageName(img image.Image, asked string) string {
+	if len(img.Names) > 0 && !slices.Contains(img.Names, asked) {
+		return img.Names[0]
+	}
+	return asked
+}
+
+const sigKill = int(unix.SIGKILL)

@@ -1,0 +1,67 @@
+package cri
+
+import (
+	"context"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Version tells who serves.
+func (s *Server) Version(context.Context, *runtime.VersionRequest) (*runtime.VersionResponse, error) {
+	version := s.cfg.Version
+	if version == "" {
+		version = "0.0.0"
+	}
+	return &runtime.VersionResponse{
+		Version: "0.1.0", RuntimeName: "sampan", RuntimeVersion: version, RuntimeApiVersion: "v1",
+	}, nil
+}
+
+// Status tells what works and what each handler can do.
+func (s *Server) Status(_ context.Context, req *runtime.StatusRequest) (*runtime.StatusResponse, error) {
+	net := &runtime.RuntimeCondition{Type: runtime.NetworkReady, Status: true}
+	if s.cfg.Network != nil {
+		if err := s.cfg.Network(); err != nil {
+			net.Status, net.Reason, net.Message = false, "NetworkNotReady", err.Error()
+		}
+	}
+	resp := &runtime.StatusResponse{
+		Status: &runtime.RuntimeStatus{Conditions: []*runtime.RuntimeCondition{
+			{Type: runtime.RuntimeReady, Status: true}, net,
+		}},
+		Features: &runtime.RuntimeFeatures{SupplementalGroupsPolicy: true},
+	}
+	for _, h := range s.engine.Handlers() {
+		resp.RuntimeHandlers = append(resp.RuntimeHandlers, &runtime.RuntimeHandler{
+			Name: h, Features: &runtime.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: true},
+		})
+	}
+	if !req.GetVerbose() {
+		return resp, nil
+	}
+	var err error
+	resp.Info, err = verbose(map[string]any{
+		"socket": s.cfg.Socket, "handlers": s.engine.Handlers(), "systemdCgroup": s.engine.SystemdCgroup(),
+		"imageDir": s.cfg.ImageDir, "version": s.cfg.Version,
+	})
+	if resp.Info != nil {
+		resp.Info["config"] = resp.Info["info"] // where crictl looks for it
+		delete(resp.Info, "info")
+	}
+	return resp, err
+}
+
+// RuntimeConfig tells the kubelet which cgroup driver to use.
+func (s *Server) RuntimeConfig(context.Context, *runtime.RuntimeConfigRequest) (*runtime.RuntimeConfigResponse, error) {
+	driver := runtime.CgroupDriver_CGROUPFS
+	if s.engine.SystemdCgroup() {
+		driver = runtime.CgroupDriver_SYSTEMD
+	}
+	return &runtime.RuntimeConfigResponse{Linux: &runtime.LinuxRuntimeConfiguration{CgroupDriver: driver}}, nil
+}
+
+// UpdateRuntimeConfig is told the node's pod range. The network has its own
+// settings and is not changed by the kubelet.
+func (s *Server) UpdateRuntimeConfig(context.Context, *runtime.UpdateRuntimeConfigRequest) (*runtime.UpdateRuntimeConfigResponse, error) {
+	return &runtime.UpdateRuntimeConfigResponse{}, nil
+}

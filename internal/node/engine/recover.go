@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sampan-cloud/sampan/internal/node/container"
+)
+
+// load reads the records. Halves that a crash left are removed: whatever they
+// belonged to was never reported to anybody, or was being removed.
+func (e *Engine) load() error {
+	pods, broken, err := e.records.loadPods()
+	if err != nil {
+		return err
+	}
+	for _, id := range broken {
+		e.dropHalf("pod", id, e.records.podDir(id))
+	}
+	for _, rec := range pods {
+		if rec.Boot != e.boot {
+			rec.State = PodNotReady
+		}
+		p := &pod{rec: *rec}
+		e.pods.byID[rec.ID] = p
+		if err := e.pods.reserve(podName(&rec.Config), rec.ID); err != nil {
+			return err
+		}
+	}
+	containers, broken, err := e.records.loadContainers()
+	if err != nil {
+		return err
+	}
+	for _, id := range broken {
+		e.dropHalf("container", id, e.records.containerDir(id))
+	}
+	for _, rec := range containers {
+		p := e.pods.byID[rec.PodID]
+		if p == nil {
+			e.dropHalf("container", rec.ID, e.records.containerDir(rec.ID))
+			continue
+		}
+		c := newCtr(*rec, p)
+		if rec.State == Exited {
+			c.ended()
+		}
+		e.containers.byID[rec.ID] = c
+		if err := e.containers.reserve(containerName(rec.PodID, &rec.Config), rec.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropHalf forgets an object that has no whole record.
+func (e *Engine) dropHalf(kind, id, dir string) {
+	ctx, cancel := cleanup(context.Background())
+	defer cancel()
+	var err error
+	if kind == "pod" {
+		err = e.releasePod(ctx, &Pod{ID: id})
+	} else {
+		err = e.parts.Snapshots.Remove(ctx, id)
+	}
+	if err == nil {
+		err = removeDir(dir)
+	}
+	e.log.Info("removed what a crash left of a "+kind, kind, id, "err", err)
+}
+
+// reconcile compares the records with what the runtime knows.
+func (e *Engine) reconcile(ctx context.Context) error {
+	list, err := e.parts.Runtime.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list what runs: %w", err)
+	}
+	known := make(map[string]container.Status, len(list))
+	for _, st := range list {
+		known[st.ID] = st
+	}
+	for _, c := range e.members(func(*ctr) bool { return true }) {
+		st, runs := known[c.rec.ID]
+		delete(known, c.rec.ID)
+		e.reconcileOne(c, st, runs)
+	}
+	for _, p := range e.allPods() {
+		rec := p.get()
+		if !rec.Pause {
+			continue
+		}
+		st, ok := known[rec.pauseID()]
+		delete(known, rec.pauseID())
+		if !ok || st.Phase != container.Running {
+			e.podLost(p)
+		}
+	}
+	for id := range known {
+		e.removeStray(ctx, id)
+	}
+	return nil
+}
+
+func (e *Engine) reconcileOne(c *ctr, st container.Status, known bool) {
+	c.mu.Lock()
+	rec := &c.rec
+	switch {
+	case known && st.Phase == container.Running:
+		rec.State, rec.Started = Running, st.Started
+		c.mu.Unlock()
+	case known:
+		c.mu.Unlock()
+		e.exited(container.Exit{Status: st})
+	case rec.State == Running || rec.State == Created && rec.Boot != e.boot:
+		// The machine was restarted, or the keeper's state is lost.
+		rec.State, rec.Code, rec.Reason, rec.Finished = Exited, 255, ReasonUnknown, time.Now()
+		rec.Message = "the machine was restarted"
+		copied := rec.clone()
+		c.mu.Unlock()
+		e.save(&copied)
+		c.ended()
+	default:
+		c.mu.Unlock()
+	}
+}
+
+// removeStray ends a container that the runtime knows and no record does: a
+// crash came between its start and its record, or between its end and Delete.
+func (e *Engine) removeStray(ctx context.Context, id string) {
+	ctx, cancel := cleanup(ctx)
+	defer cancel()
+	_ = e.parts.Runtime.Signal(ctx, id, sigKill, true) // it may have ended already
+	_, err := e.parts.Runtime.Wait(ctx, id)
+	if err == nil {
+		err = e.parts.Runtime.Delete(ctx, id)
+	}
+	if err == nil {
+		err = e.parts.Snapshots.Remove(ctx, id)
+	}
+	e.log.Info("removed a container without a record", "container", id, "err", err)
+}
+
+func (e *Engine) allPods() []*pod {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]*pod, 0, len(e.pods.byID))
+	for _, p := range e.pods.byID {
+		out = append(out, p)
+	}
+	return out
+}
+
+// save writes a container's record where nobody waits for it: the runtime still
+// knows what it says until Delete.
+func (e *Engine) save(c *Container) {
+	if err := e.records.saveContainer(c); err != nil {
+		e.log.Warn("container record not written", "container", c.ID, "err", err)
+	}
+}

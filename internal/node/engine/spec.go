@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/engine/internal/merged"
+	"github.com/sampan-cloud/sampan/internal/node/image"
+)
+
+// builder turns an image's and a request's configuration into what the runtime
+// starts. It refuses what is malformed, contradictory or beyond this kernel,
+// with the name of the field, and fills in the parts of rec that it decides.
+type builder struct {
+	engine *Engine
+	pod    *Pod
+	rec    *Container
+	img    image.Image
+	dir    string // the container's own directory
+	root   container.Rootfs
+	spec   *specs.Spec
+}
+
+// build returns the runtime's description of the container. The order matters
+// only where a step reads what an earlier one has written.
+func (b *builder) build(ctx context.Context) (container.Spec, error) {
+	cfg := &b.rec.Config
+	b.spec = &specs.Spec{
+		Version: specs.Version,
+		Root:    &specs.Root{Path: b.root.Base, Readonly: cfg.Security.ReadonlyRootfs},
+		Process: &specs.Process{Terminal: cfg.TTY, Rlimits: b.engine.cfg.Rlimits},
+		Linux:   &specs.Linux{CgroupsPath: b.engine.cgroupPath(b.pod, b.rec.ID)},
+	}
+	for _, step := range []func(context.Context) error{
+		b.check, b.process, b.user, b.capabilities, b.namespaces, b.mounts,
+		b.volumes, b.requestedMounts, b.devices, b.resources, b.security, b.stopSignal,
+	} {
+		if err := step(ctx); err != nil {
+			return container.Spec{}, err
+		}
+	}
+	if err := b.injectDevices(); err != nil {
+		return container.Spec{}, err
+	}
+	return container.Spec{
+		ID: b.rec.ID, OCI: b.spec, Root: b.root,
+		Log: b.rec.LogPath, LogSize: cfg.LogSize, LogFiles: cfg.LogFiles,
+		Stdin: cfg.Stdin, StdinOnce: cfg.StdinOnce, Runtime: b.pod.Config.Handler,
+	}, nil
+}
+
+// check refuses what contradicts itself.
+func (b *builder) check(context.Context) error {
+	s := &b.rec.Config.Security
+	switch {
+	case s.Privileged && !b.pod.Config.Privileged && b.pod.Config.Owner == OwnerCRI:
+		return fmt.Errorf("security_context.privileged: the pod is not privileged: %w", fault.Precondition)
+	case s.GID != nil && s.UID == nil && s.Username == "":
+		return fmt.Errorf("security_context.run_as_group without run_as_user: %w", fault.Invalid)
+	case s.UID != nil && s.Username != "":
+		return fmt.Errorf("security_context.run_as_user and run_as_username: %w: give one", fault.Invalid)
+	case s.PID == ModeTarget && s.Target == "":
+		return fmt.Errorf("security_context.namespace_options.target_id is empty: %w", fault.Invalid)
+	}
+	return nil
+}
+
+func (b *builder) stopSignal(context.Context) error {
+	name := b.rec.Config.StopSignal
+	if name == "" {
+		name = b.img.Config.Config.StopSignal
+	}
+	if name == "" {
+		name = "SIGTERM"
+	}
+	if _, err := signalNumber(name); err != nil {
+		return fmt.Errorf("stop_signal: %w", err)
+	}
+	b.rec.StopSignal = name
+	return nil
+}
+
+// image returns the image's filesystem as far as it is read-only.
+func (b *builder) image() merged.FS {
+	layers := make([]string, len(b.root.Lower))
+	for i, l := range b.root.Lower {
+		layers[i] = l
+		if !filepath.IsAbs(l) {
+			layers[i] = filepath.Join(b.root.Base, l)
+		}
+	}
+	return merged.FS{Layers: layers}
+}
+
+// cgroupPath is where a container of the pod lives: below its parent, or in the
+// form slice:prefix:name that systemd's driver wants.
+func (e *Engine) cgroupPath(p *Pod, id string) string {
+	parent := p.Config.CgroupParent
+	if parent == "" {
+		parent = e.cfg.CgroupParent
+	}
+	if e.cfg.SystemdCgroup {
+		return fmt.Sprintf("%s:sampan:%s", filepath.Base(parent), id)
+	}
+	return filepath.Join("/", parent, id)
+}
+
+// podNamespaces are those that all of the pod's containers join. A namespace
+// that is left out is the host's.
+func (e *Engine) podNamespaces(p *Pod) []specs.LinuxNamespace {
+	var out []specs.LinuxNamespace
+	for _, ns := range []struct {
+		kind specs.LinuxNamespaceType
+		path string
+	}{
+		{specs.NetworkNamespace, p.Namespaces.Net},
+		{specs.IPCNamespace, p.Namespaces.IPC},
+		{specs.UTSNamespace, p.Namespaces.UTS},
+		{specs.UserNamespace, p.Namespaces.User},
+	} {
+		if ns.path != "" {
+			out = append(out, specs.LinuxNamespace{Type: ns.kind, Path: ns.path})
+		}
+	}
+	if p.Config.Net == ModeContainer {
+		out = append(out, specs.LinuxNamespace{Type: specs.NetworkNamespace})
+	}
+	return out
+}
+
+func (b *builder) namespaces(ctx context.Context) error {
+	ns := append(b.engine.podNamespaces(b.pod), specs.LinuxNamespace{Type: specs.MountNamespace})
+	if b.engine.machine.unified && !b.rec.Config.Security.Privileged {
+		ns = append(ns, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
+	pid, err := b.pidNamespace(ctx)
+	if err != nil {
+		return fmt.Errorf("security_context.namespace_options.pid: %w", err)
+	}
+	b.spec.Linux.Namespaces = append(ns, pid...)
+	return nil
+}
+
+func (b *builder) pidNamespace(ctx context.Context) ([]specs.LinuxNamespace, error) {
+	s := &b.rec.Config.Security
+	holder := ""
+	switch s.PID {
+	case ModeNode:
+		return nil, nil
+	case ModePod:
+		if !b.pod.Pause {
+			return nil, fmt.Errorf("the pod does not share its process namespace: %w", fault.Invalid)
+		}
+		holder = b.pod.pauseID()
+	case ModeTarget:
+		target, err := b.engine.Container(b.pod.Config.Owner, s.Target)
+		if err != nil {
+			return nil, fmt.Errorf("target_id: %w", err)
+		}
+		if target.PodID != b.pod.ID {
+			return nil, fmt.Errorf("target_id: container %s is of another pod: %w", target.ID, fault.Invalid)
+		}
+		if target.Config.Security.PID == ModeNode {
+			return nil, nil
+		}
+		holder = target.ID
+	default:
+		return []specs.LinuxNamespace{{Type: specs.PIDNamespace}}, nil
+	}
+	path, err := b.engine.processNamespace(ctx, holder)
+	if err != nil {
+		return nil, err
+	}
+	return []specs.LinuxNamespace{{Type: specs.PIDNamespace, Path: path}}, nil
+}
+
+// hasNamespace tells whether the container is not in the host's.
+func (b *builder) hasNamespace(kind specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(b.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+}

@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// startErrorCode is the exit code of a container whose program could not be
+// started, as the kubelet expects it.
+const startErrorCode = 128
+
+// StartContainer starts the first process of a container that has not been
+// started. A container that fails to start has ended, with ReasonStartError.
+func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
+	c, err := e.findContainer(owner, id)
+	if err != nil {
+		return err
+	}
+	c.op.Lock()
+	defer c.op.Unlock()
+	rec := c.get()
+	if rec.State != Created {
+		return fmt.Errorf("start container %s: it is %s: %w", rec.ID, rec.State, fault.Precondition)
+	}
+	if _, err := c.pod.ready(); err != nil {
+		return fmt.Errorf("start container %s: %w", rec.ID, err)
+	}
+	spec, err := e.records.loadSpec(rec.ID)
+	if err != nil {
+		return fmt.Errorf("start container %s: %w", rec.ID, err)
+	}
+	st, err := e.parts.Runtime.Start(ctx, spec)
+	if err != nil {
+		e.startFailed(c, err)
+		return fmt.Errorf("start container %s: %w", rec.ID, err)
+	}
+	c.mu.Lock()
+	// A short program may have ended, and been recorded, by now.
+	c.rec.Started = st.Started
+	if c.rec.State == Created {
+		c.rec.State = Running
+	}
+	c.mu.Unlock()
+	e.tell(EventStarted, c.pod, rec.ID)
+	return nil
+}
+
+func (e *Engine) startFailed(c *ctr, err error) {
+	c.mu.Lock()
+	now := time.Now()
+	c.rec.State, c.rec.Reason, c.rec.Code = Exited, ReasonStartError, startErrorCode
+	c.rec.Message, c.rec.Finished = err.Error(), now
+	rec := c.rec.clone()
+	c.mu.Unlock()
+	c.ended()
+	e.save(&rec)
+	e.tell(EventStopped, c.pod, rec.ID)
+}
