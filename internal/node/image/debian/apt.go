@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,7 +22,8 @@ type apt struct {
 	cache    string
 	sources  string
 	progress func(Progress)
-	own      bool // use package lists of our own, not the machine's
+	own      bool     // use package lists of our own, not the machine's
+	asked    []string // what the image is for
 }
 
 // packages is what a build stands on, each sorted by name.
@@ -35,6 +35,26 @@ type packages struct {
 // base is what every Debian root has; their own dependencies serve maintainer
 // scripts only.
 var base = []string{"base-files", "base-passwd"}
+
+// administration are packages that others depend on for their maintainer scripts
+// only. They count as installed: no script runs here, and through them every
+// server would bring perl along.
+var administration = []string{
+	"adduser", "debconf", "debconf-2.0", "dpkg", "init-system-helpers", "lsb-base", "runit-helper",
+	"sysvinit-utils", "ucf", "usr-is-merged", "usrmerge",
+}
+
+// installed is the state that apt starts from.
+func (a *apt) installed() string {
+	var b strings.Builder
+	for _, name := range administration {
+		if !slices.ContainsFunc(a.asked, func(p string) bool { return p == name || strings.HasPrefix(p, name+"=") }) {
+			fmt.Fprintf(&b, "Package: %s\nStatus: install ok installed\nVersion: 9999\nArchitecture: all\nMulti-Arch: foreign\n"+
+				"Maintainer: nobody\nDescription: not needed in a container\n\n", name)
+		}
+	}
+	return b.String()
+}
 
 // get resolves and downloads packages. The machine's package lists may be
 // missing, or so old that the archive has moved on: then it gets fresh ones.
@@ -73,36 +93,57 @@ func (a *apt) update(ctx context.Context) error {
 
 func (a *apt) fetch(ctx context.Context, names []string) (got packages, err error) {
 	a.progress(Progress{Step: "resolve"})
+	a.asked = names
 	plan, err := a.run(ctx, append([]string{"--simulate", "install", "--"}, names...)...)
 	if err != nil {
 		return got, err
 	}
-	a.progress(Progress{Step: "download", Total: 100})
-	if _, err := a.run(ctx, append([]string{"--download-only", "install", "--"}, names...)...); err != nil {
-		return got, err
-	}
-	basePlan, err := a.run(ctx, append([]string{"download", "--print-uris", "--"}, base...)...)
+	basePlan, err := a.run(ctx, append([]string{"--simulate", "install", "--"}, base...)...)
 	if err != nil {
 		return got, err
 	}
-	if _, err := a.run(ctx, append([]string{"download", "--"}, base...)...); err != nil {
-		return got, err
-	}
-	// apt leaves packages of file: sources where they are.
-	local, err := a.run(ctx, append([]string{"--print-uris", "install", "--"}, names...)...)
-	if err != nil {
-		return got, err
-	}
-	where := listed(append(local, basePlan...))
-	if got.installed, err = a.describe(ctx, planned(plan), where); err != nil {
-		return got, err
-	}
-	got.base, err = a.describe(ctx, slices.Collect(maps.Keys(listed(basePlan))), where)
-	// Both may be dependencies too: then they are installed, and that is that.
-	got.base = slices.DeleteFunc(got.base, func(p Package) bool {
-		return slices.ContainsFunc(got.installed, func(q Package) bool { return p.Name == q.Name })
+	files := planned(plan)
+	baseFiles := slices.DeleteFunc(planned(basePlan), func(file string) bool {
+		name, _, _ := strings.Cut(file, "_")
+		// One that is a dependency too is installed, and that is that.
+		return !slices.Contains(base, name) || slices.Contains(files, file)
 	})
+	local, err := a.download(ctx, names, slices.Concat(files, baseFiles))
+	if err != nil {
+		return got, err
+	}
+	if got.installed, err = a.describe(ctx, files, local); err != nil {
+		return got, err
+	}
+	got.base, err = a.describe(ctx, baseFiles, local)
 	return got, err
+}
+
+// download brings the files of names and of base into the cache, unless all of
+// them are there. local tells where those are that apt leaves in place, because
+// their source is a directory.
+func (a *apt) download(ctx context.Context, names, files []string) (local map[string]string, err error) {
+	missing := func(file string) bool {
+		_, err := os.Stat(filepath.Join(a.archives(), file))
+		return err != nil
+	}
+	if !slices.ContainsFunc(files, missing) {
+		return nil, nil
+	}
+	a.progress(Progress{Step: "download", Total: len(files)})
+	for _, args := range [][]string{
+		slices.Concat([]string{"--download-only", "install", "--"}, names),
+		slices.Concat([]string{"download", "--"}, base),
+	} {
+		if _, err := a.run(ctx, args...); err != nil {
+			return nil, err
+		}
+	}
+	if !slices.ContainsFunc(files, missing) {
+		return nil, nil
+	}
+	out, err := a.run(ctx, slices.Concat([]string{"--print-uris", "install", "--"}, names, base)...)
+	return listed(out), err
 }
 
 func (a *apt) archives() string { return filepath.Join(a.cache, "archives") }
@@ -123,12 +164,14 @@ func (a *apt) run(ctx context.Context, args ...string) ([]byte, error) {
 		}
 	}
 	status := filepath.Join(state, "status")
-	if err := os.WriteFile(status, nil, 0o644); err != nil {
+	if err := os.WriteFile(status, []byte(a.installed()), 0o644); err != nil {
 		return nil, err
 	}
 	settings := []string{
 		"Dir::State=" + state, "Dir::State::status=" + status, "Dir::State::lists=" + lists,
 		"Dir::Cache=" + a.cache, "Dir::Cache::archives=" + a.archives(),
+		// Images of Debian switch these off; reading the lists anew takes a second.
+		"Dir::Cache::pkgcache=pkgcache.bin", "Dir::Cache::srcpkgcache=srcpkgcache.bin",
 		"Dir::Log=" + state,
 		"Debug::NoLocking=true",   // nothing of the machine's is written
 		"APT::Sandbox::User=root", // whose directory the cache is

@@ -55,8 +55,8 @@ type Options struct {
 type Progress struct {
 	Step    string // update, resolve, download, unpack, write
 	Package string // with unpack
-	Done    int    // of Total: percent with download, packages with unpack
-	Total   int
+	Done    int    // packages, with unpack
+	Total   int    // packages, with download and unpack
 }
 
 // Package is a package that went into an image.
@@ -76,11 +76,11 @@ type Image struct {
 	Size     int64
 	Packages []Package
 
-	work string
+	work work
 }
 
 // Close deletes the layer's file.
-func (m *Image) Close() error { return os.RemoveAll(m.work) }
+func (m *Image) Close() error { return m.work.end() }
 
 // packageName is what apt may be given: never an option, a path, a pattern or
 // "name-", which asks for removal.
@@ -115,22 +115,26 @@ func build(ctx context.Context, opt Options) (_ *Image, err error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, err
 	}
-	work, err := os.MkdirTemp(cache, "build-")
+	w, err := begin(cache)
 	if err != nil {
 		return nil, err
 	}
-	m := &Image{work: work, Layer: filepath.Join(work, "layer.tar")}
+	m := &Image{work: w, Layer: filepath.Join(w.dir, "layer.tar")}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close())
 		}
 	}()
 	a := &apt{cache: cache, sources: opt.Sources, progress: opt.Progress}
-	got, err := a.get(ctx, wanted(opt))
+	var got packages
+	err = alone(ctx, cache, func() (err error) {
+		got, err = a.get(ctx, wanted(opt))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTree(work)
+	t, err := newTree(w.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -238,6 +238,20 @@ func TestALocalArchiveIsReadInPlace(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledBuildLeftIsDeleted(t *testing.T) {
+	src := archive(t, deb{name: "ok", files: map[string]string{"x": "y"}})
+	cache := t.TempDir()
+	put(t, filepath.Join(cache, "build-1", "layer.tar"), "half")
+	first, _ := built(t, Options{Packages: []string{"ok"}, Sources: src, Cache: cache, NoShell: true})
+	built(t, Options{Packages: []string{"ok"}, Sources: src, Cache: cache, NoShell: true})
+	if _, err := os.Stat(filepath.Join(cache, "build-1")); err == nil {
+		t.Error("the killed build's directory is left")
+	}
+	if _, err := os.Stat(first.Layer); err != nil {
+		t.Errorf("a layer in use is gone: %v", err)
+	}
+}
+
 func TestAptMissingIsSaid(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Build(t.Context(), Options{Name: "web", Packages: []string{"nginx"}, Cache: t.TempDir()})
