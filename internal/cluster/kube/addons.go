@@ -1,0 +1,117 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// builtin is what every cluster has: roles of the components, the default
+// StorageClass, runtime classes, and the word that network policies are not
+// enforced.
+//
+//go:embed addons.yaml
+var builtin []byte
+
+// fieldManager is whose fields these are. Whoever edits another field of an
+// add-on keeps it over a restart; the add-on's own come back.
+const fieldManager = "sampan"
+
+// addons applies the cluster's own objects at every start.
+type addons struct {
+	cfg     Config
+	clients *clients
+	log     *slog.Logger
+}
+
+func (a *addons) Run(ctx context.Context, ready func()) error {
+	objects, err := a.parse()
+	if err != nil {
+		return err
+	}
+	pending := objects
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		var errs error
+		if pending, errs = a.apply(ctx, pending); len(pending) == 0 || ctx.Err() != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return errs
+		}
+		// The namespace or the definition may be one of those still being made.
+		a.clients.mapper.Reset()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+func (a *addons) parse() ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
+	for _, doc := range append([][]byte{builtin}, a.cfg.Addons...) {
+		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(doc), 4096)
+		for {
+			u := &unstructured.Unstructured{}
+			err := decoder.Decode(&u.Object)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				return nil, fmt.Errorf("add-on: %w: %w", err, fault.Invalid)
+			}
+			if len(u.Object) > 0 {
+				out = append(out, u)
+			}
+		}
+	}
+	return out, nil
+}
+
+// apply returns what could not be applied, and why.
+func (a *addons) apply(ctx context.Context, objects []*unstructured.Unstructured) (left []*unstructured.Unstructured, errs error) {
+	for _, u := range objects {
+		if err := a.applyOne(ctx, u); err != nil {
+			left = append(left, u)
+			errs = errors.Join(errs, fmt.Errorf("add-on %s %s: %w", u.GetKind(), u.GetName(), err))
+		}
+	}
+	return left, errs
+}
+
+func (a *addons) applyOne(ctx context.Context, u *unstructured.Unstructured) error {
+	gvk := u.GroupVersionKind()
+	mapping, err := a.clients.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
+	if err != nil {
+		return err
+	}
+	var api dynamic.ResourceInterface = a.clients.dynamic.Resource(mapping.Resource)
+	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+		ns := u.GetNamespace()
+		if ns == "" {
+			ns = metav1.NamespaceDefault
+		}
+		api = a.clients.dynamic.Resource(mapping.Resource).Namespace(ns)
+	}
+	_, err = api.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	return err
+}

@@ -1,0 +1,188 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+func onSignal(ctx context.Context, stop func()) {
+	got := make(chan os.Signal, 1)
+	signal.Notify(got, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-got:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+}
+
+func testLogs(t *testing.T, client *kubernetes.Clientset) {
+	pods, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+	if err != nil || len(pods.Items) == 0 {
+		t.Fatalf("pods = %d, %v", len(pods.Items), err)
+	}
+	out, err := client.CoreV1().Pods("default").GetLogs(pods.Items[0].Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
+	if err != nil || string(out) != "hello\n" {
+		t.Errorf("logs = %q, %v; want hello", out, err)
+	}
+}
+
+func testSecrets(t *testing.T, client *kubernetes.Clientset, cfg Config) {
+	const word = "swordfish-in-the-database"
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "quiet"}, StringData: map[string]string{"password": word}}
+	if _, err := client.CoreV1().Secrets("default").Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "loud"}, Data: map[string]string{"word": "plain-" + word[:9]}}
+	if _, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), cm, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var plain bool
+	err := filepath.WalkDir(filepath.Join(cfg.Dir, "etcd"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(word)) {
+			t.Errorf("%s holds the secret in plain text", path)
+		}
+		plain = plain || bytes.Contains(b, []byte("plain-swordfish"))
+		return err
+	})
+	if err != nil || !plain {
+		t.Errorf("looked in the wrong place: the ConfigMap is not there either (%v)", err)
+	}
+}
+
+func testVolume(t *testing.T, client *kubernetes.Clientset, cfg Config) {
+	ctx := t.Context()
+	claim := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "data"},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		},
+	}
+	if _, err := client.CoreV1().PersistentVolumeClaims("default").Create(ctx, claim, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "keeper"}, Spec: podSpec()}
+	pod.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+	pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+	if _, err := client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 20*time.Second, func() (bool, error) {
+		p, err := client.CoreV1().Pods("default").Get(ctx, "keeper", metav1.GetOptions{})
+		if err != nil {
+			return false, err
+		}
+		return p.Status.Phase == corev1.PodRunning, fmt.Errorf("pod is %s", p.Status.Phase)
+	})
+	volumesDir := filepath.Join(cfg.Dir, "volumes")
+	dirs, err := filepath.Glob(filepath.Join(volumesDir, "default_data_*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatalf("directories of the claim = %v, %v; want one", dirs, err)
+	}
+	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	if err := client.CoreV1().Pods("default").Delete(ctx, "keeper", now); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.CoreV1().PersistentVolumeClaims("default").Delete(ctx, "data", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, func() (bool, error) {
+		_, err := os.Stat(dirs[0])
+		return os.IsNotExist(err), fmt.Errorf("%s is still there", dirs[0])
+	})
+}
+
+// warnings keeps what the API server warns about.
+type warnings struct {
+	mu   sync.Mutex
+	text []string
+}
+
+func (w *warnings) HandleWarningHeader(_ int, _ string, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, text)
+}
+
+func testNetworkPolicy(t *testing.T, config *rest.Config) {
+	var w warnings
+	config = rest.CopyConfig(config)
+	config.WarningHandler = &w
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The policy is compiled a moment after it was stored.
+	eventually(t, 15*time.Second, func() (bool, error) {
+		p := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{GenerateName: "deny-"}, Spec: networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}}}
+		if _, err := client.NetworkingV1().NetworkPolicies("default").Create(t.Context(), p, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return strings.Contains(strings.Join(w.text, "\n"), "does not enforce NetworkPolicy yet"), fmt.Errorf("warnings %q", w.text)
+	})
+}
+
+func testAnonymous(t *testing.T, cfg Config) {
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for path, want := range map[string]int{
+		"/readyz":            http.StatusOK,
+		"/livez":             http.StatusOK,
+		"/api/v1/namespaces": http.StatusUnauthorized,
+		"/version":           http.StatusUnauthorized,
+	} {
+		for _, host := range []string{"127.0.0.1", nodeIP} {
+			resp, err := client.Get(fmt.Sprintf("https://%s:%d%s", host, cfg.Port, path))
+			if err != nil {
+				t.Errorf("GET %s on %s: %v", path, host, err)
+				continue
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("GET %s on %s = %d, want %d", path, host, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
+func testMetrics(t *testing.T, client *kubernetes.Clientset) {
+	began := time.Now()
+	var body []byte
+	eventually(t, 60*time.Second, func() (bool, error) {
+		var err error
+		body, err = client.RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/namespaces/default/pods").DoRaw(t.Context())
+		return err == nil && strings.Contains(string(body), `"name":"web-`), fmt.Errorf("%s %w", body, err)
+	})
+	nodes, err := client.RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes").DoRaw(t.Context())
+	if err != nil || !strings.Contains(string(nodes), `"name":"test-node"`) {
+		t.Errorf("node metrics = %s, %v; want the node's", nodes, err)
+	}
+	t.Logf("metrics after %s: %.200s", time.Since(began), body)
+}

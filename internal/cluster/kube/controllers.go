@@ -1,0 +1,73 @@
+package kube
+
+import (
+	"context"
+
+	cmapp "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	cmopts "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
+	"k8s.io/kubernetes/pkg/controller/nodeipam/ipam"
+)
+
+// Clients in one process with the API server need no protection from each
+// other; upstream's limits (20 to 50 a second) would be the cluster's speed.
+const (
+	clientQPS   = 2000
+	clientBurst = 4000
+)
+
+const protobuf = "application/vnd.kubernetes.protobuf"
+
+// controllers is kube-controller-manager. It cannot be started twice in one
+// process: upstream takes a name for its informers and never gives it back.
+type controllers struct {
+	cfg Config
+}
+
+func (c *controllers) Run(ctx context.Context, ready func()) error {
+	o, err := c.options()
+	if err != nil {
+		return err
+	}
+	all, off, aliases := cmapp.KnownControllers(), cmapp.ControllersDisabledByDefault(), cmapp.ControllerAliases()
+	config, err := o.Config(ctx, all, off, aliases)
+	if err != nil {
+		return err
+	}
+	ready()
+	return cmapp.Run(ctx, config.Complete())
+}
+
+func (c *controllers) options() (*cmopts.KubeControllerManagerOptions, error) {
+	o, err := cmopts.NewKubeControllerManagerOptions()
+	if err != nil {
+		return nil, err
+	}
+	o.Generic.ClientConnection.Kubeconfig = c.cfg.kubeconfig(idControllers)
+	o.Generic.ClientConnection.QPS = clientQPS
+	o.Generic.ClientConnection.Burst = clientBurst
+	o.Generic.ClientConnection.ContentType = protobuf
+	o.Generic.LeaderElection.LeaderElect = false
+	o.Generic.Controllers = []string{"*"}
+	o.SecureServing.BindPort = 0 // its metrics are in the API server's /metrics: one process
+	o.Authentication.SkipInClusterLookup = true
+
+	o.KubeCloudShared.ClusterCIDR = c.cfg.PodCIDR.String()
+	o.KubeCloudShared.ClusterName = "sampan"
+	o.KubeCloudShared.AllocateNodeCIDRs = true
+	o.KubeCloudShared.ConfigureCloudRoutes = false
+	o.KubeCloudShared.UseServiceAccountCredentials = true // each controller has its own role only
+	o.KubeCloudShared.CIDRAllocatorType = string(ipam.RangeAllocatorType)
+	o.NodeIPAMController.NodeCIDRMaskSize = int32(c.cfg.nodeMask())
+	o.NodeIPAMController.ServiceCIDR = c.cfg.ServiceCIDR.String()
+
+	o.SAController.ServiceAccountKeyFile = c.cfg.tokenKey().key
+	o.SAController.RootCAFile = c.cfg.pair("ca").cert
+	o.CSRSigningController.ClusterSigningCertFile = c.cfg.pair("ca").cert
+	o.CSRSigningController.ClusterSigningKeyFile = c.cfg.pair("ca").key
+
+	o.DeploymentController.ConcurrentDeploymentSyncs = 20
+	o.ReplicaSetController.ConcurrentRSSyncs = 20
+	o.JobController.ConcurrentJobSyncs = 20
+	o.EndpointSliceController.ConcurrentServiceEndpointSyncs = 10
+	return o, nil
+}

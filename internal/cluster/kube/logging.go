@@ -1,0 +1,95 @@
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/klog/v2"
+)
+
+// useLogger sends what Kubernetes logs to log. Its information is our debug: a
+// hundred lines that tell an operator nothing. Its errors are our warnings,
+// because it logs what it is about to try again as an error; what really ends
+// a component is logged by the supervisor.
+func useLogger(log *slog.Logger) {
+	klog.SetSlogLogger(slog.New(quieter{log.Handler()}))
+}
+
+// quieter lowers each record by one level.
+type quieter struct{ slog.Handler }
+
+const oneLevel = slog.LevelInfo - slog.LevelDebug
+
+func (q quieter) Enabled(ctx context.Context, l slog.Level) bool {
+	return q.Handler.Enabled(ctx, l-oneLevel)
+}
+
+func (q quieter) Handle(ctx context.Context, r slog.Record) error {
+	r.Level -= oneLevel
+	return q.Handler.Handle(ctx, r)
+}
+
+func (q quieter) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quieter{q.Handler.WithAttrs(attrs)}
+}
+
+func (q quieter) WithGroup(name string) slog.Handler { return quieter{q.Handler.WithGroup(name)} }
+
+// zapToSlog makes the logger that etcd wants, lowered by two levels: it logs
+// each step of an ordinary stop as an error. What ends it comes as an error
+// value.
+func zapToSlog(log *slog.Logger) *zap.Logger {
+	return zap.New(zapCore{quieter{quieter{log.Handler()}}})
+}
+
+type zapCore struct{ handler slog.Handler }
+
+func zapLevel(l zapcore.Level) slog.Level {
+	switch {
+	case l >= zapcore.ErrorLevel:
+		return slog.LevelError
+	case l == zapcore.WarnLevel:
+		return slog.LevelWarn
+	case l == zapcore.InfoLevel:
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
+func (c zapCore) Enabled(l zapcore.Level) bool {
+	return c.handler.Enabled(context.Background(), zapLevel(l))
+}
+
+func (c zapCore) With(fields []zapcore.Field) zapcore.Core {
+	return zapCore{c.handler.WithAttrs(attrs(fields))}
+}
+
+func (c zapCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+func (c zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	r := slog.NewRecord(time.Now(), zapLevel(e.Level), e.Message, 0)
+	r.AddAttrs(attrs(fields)...)
+	return c.handler.Handle(context.Background(), r)
+}
+
+func (c zapCore) Sync() error { return nil }
+
+func attrs(fields []zapcore.Field) []slog.Attr {
+	m := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(m)
+	}
+	out := make([]slog.Attr, 0, len(fields))
+	for _, f := range fields {
+		out = append(out, slog.Any(f.Key, m.Fields[f.Key]))
+	}
+	return out
+}
