@@ -121,6 +121,9 @@ func (l *launcher) enterNamespaces(args *cloneArgs) (nested *int32) {
 	for _, j := range l.ns.join {
 		l.call("join namespace", j.path, unix.SYS_SETNS, uintptr(j.fd), j.flag)
 	}
+	if l.ns.pid != nil {
+		l.call("join namespace", l.ns.pid.path, unix.SYS_SETNS, uintptr(l.ns.pid.fd), unix.CLONE_NEWPID)
+	}
 	l.call("join template", "", unix.SYS_SETNS, l.template.Fd(), unix.CLONE_NEWNS)
 	switch {
 	case l.users != nil:
@@ -145,9 +148,6 @@ func (l *launcher) enterNamespaces(args *cloneArgs) (nested *int32) {
 // child is the parent's, and the process is made the parent's child.
 func (l *launcher) nest(args *cloneArgs) *int32 {
 	args.flags |= unix.CLONE_FILES
-	if l.ns.pid != nil {
-		l.call("join namespace", l.ns.pid.path, unix.SYS_SETNS, uintptr(l.ns.pid.fd), unix.CLONE_NEWPID)
-	}
 	pidfd := place(l.table, int32(-1))
 	inner := cloneArgs{
 		flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,

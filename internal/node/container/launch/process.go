@@ -74,11 +74,6 @@ func (l *launcher) become(p *specs.Process, io *stdio, filter Seccomp, root int)
 		except(unix.ENOSYS, unix.EDQUOT, unix.EPERM, unix.EACCES)
 	for i, fd := range io.fds {
 		l.call("connect", strconv.Itoa(i), unix.SYS_DUP3, fd, uintptr(i), 0)
-		if io.give[i] && (p.User.UID != 0 || p.User.GID != 0) {
-			// Else the process could not reopen /dev/stdout.
-			l.call("chown", strconv.Itoa(i), unix.SYS_FCHOWN, uintptr(i), uintptr(p.User.UID), ^uintptr(0)).
-				except(unix.EINVAL, unix.EPERM, unix.EROFS)
-		}
 	}
 	if io.terminal {
 		l.call("set terminal", "", unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0)

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -12,7 +13,6 @@ import (
 // stdio is what becomes the child's descriptors 0 to 2.
 type stdio struct {
 	fds      [3]uintptr
-	give     [3]bool // the process's user becomes its owner
 	terminal bool
 	devpts   *int // the terminal's filesystem, to be mounted by the child
 }
@@ -20,7 +20,7 @@ type stdio struct {
 // stdio gets the container's input and output ready.
 func (l *launcher) stdio(terminal bool, spec *specs.Spec, files ...*os.File) (*stdio, *os.File, error) {
 	if !terminal {
-		io, err := l.pipes(files)
+		io, err := l.pipes(spec.Process.User, files...)
 		return io, nil, err
 	}
 	opts := []string{"newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}
@@ -61,10 +61,10 @@ func (l *launcher) hostIDs(opts []string) []string {
 		switch {
 		case strings.HasPrefix(o, "uid="):
 			_, _ = fmt.Sscanf(o, "uid=%d", &n)
-			o = fmt.Sprintf("uid=%d", host1(l.users.uids, n))
+			o = fmt.Sprintf("uid=%d", hostID(l.users.uids, n))
 		case strings.HasPrefix(o, "gid="):
 			_, _ = fmt.Sscanf(o, "gid=%d", &n)
-			o = fmt.Sprintf("gid=%d", host1(l.users.gids, n))
+			o = fmt.Sprintf("gid=%d", hostID(l.users.gids, n))
 		}
 		out = append(out, o)
 	}
@@ -100,7 +100,27 @@ func (l *launcher) terminal(ptmx int, process *specs.Process) (io *stdio, master
 			return nil, nil, failed("resize", "terminal", err)
 		}
 	}
-	return &stdio{fds: [3]uintptr{fd, fd, fd}, give: [3]bool{true}, terminal: true}, master, nil
+	if err := l.give(fd, process.User); err != nil {
+		return nil, nil, failed("chown", "terminal", err)
+	}
+	return &stdio{fds: [3]uintptr{fd, fd, fd}, terminal: true}, master, nil
+}
+
+// give makes the process's user the owner of a pipe or a terminal. Otherwise it
+// could not reopen it as /dev/stdout, which images do for their logs.
+func (l *launcher) give(fd uintptr, user specs.User) error {
+	uid := user.UID
+	if l.users != nil {
+		uid = hostID(l.users.uids, uid)
+	}
+	if uid == 0 {
+		return nil
+	}
+	_, err := again(func() (int, error) { return 0, unix.Fchown(int(fd), int(uid), -1) })
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
+		return nil // a socket, or a file of somebody else's
+	}
+	return err
 }
 
 // peer opens the other end of a terminal without going through a path, which a
@@ -120,7 +140,7 @@ func peer(ptmx int) (int, error) {
 
 // pipes takes the caller's files. They are moved off the descriptors 0 to 2,
 // which the child is about to overwrite.
-func (l *launcher) pipes(files []*os.File) (*stdio, error) {
+func (l *launcher) pipes(user specs.User, files ...*os.File) (*stdio, error) {
 	io := &stdio{}
 	for i, f := range files {
 		if f == nil {
@@ -139,7 +159,11 @@ func (l *launcher) pipes(files []*os.File) (*stdio, error) {
 			return nil, failed("stat", f.Name(), err)
 		}
 		kind := st.Mode & unix.S_IFMT
-		io.give[i] = kind == unix.S_IFIFO || kind == unix.S_IFSOCK
+		if kind == unix.S_IFIFO || kind == unix.S_IFSOCK {
+			if err := l.give(fd, user); err != nil {
+				return nil, failed("chown", f.Name(), err)
+			}
+		}
 		if fd <= 2 {
 			moved, err := again(func() (int, error) { return unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3) })
 			if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
-// userns is an open user namespace and the identities it maps.
+// userns is a user namespace and the identities it maps.
 type userns struct {
-	file       *os.File
+	file       *os.File // nil when another descriptor stands for it
 	uids, gids []specs.LinuxIDMapping
 }
 
@@ -78,10 +78,14 @@ func openUserns(path string, uids, gids []specs.LinuxIDMapping) (*userns, error)
 	return &userns{file: f, uids: uids, gids: gids}, nil
 }
 
-func (u *userns) close() { _ = u.file.Close() }
+func (u *userns) close() {
+	if u.file != nil {
+		_ = u.file.Close()
+	}
+}
 
-// host translates an identity inside to the host's. One without a mapping stays.
-func host1(ids []specs.LinuxIDMapping, id uint32) uint32 {
+// hostID translates an identity inside to the host's. One without a mapping stays.
+func hostID(ids []specs.LinuxIDMapping, id uint32) uint32 {
 	for _, m := range ids {
 		if id >= m.ContainerID && id-m.ContainerID < m.Size {
 			return m.HostID + id - m.ContainerID
@@ -118,7 +122,7 @@ func (r Rootfs) mountMapped(users *userns) (int, error) {
 	}
 	if r.Upper != "" {
 		dir := r.abs(r.Upper)
-		if err := os.Lchown(dir, int(host1(users.uids, 0)), int(host1(users.gids, 0))); err != nil {
+		if err := os.Lchown(dir, int(hostID(users.uids, 0)), int(hostID(users.gids, 0))); err != nil {
 			return -1, failed("chown", dir, err)
 		}
 	}
