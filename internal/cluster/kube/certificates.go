@@ -88,6 +88,9 @@ func (c *certificates) ensure() (renewed []string, err error) {
 		name: "system:node:" + c.cfg.NodeName, groups: []string{"system:nodes"},
 		dns: []string{c.cfg.NodeName}, ips: []netip.Addr{c.cfg.NodeIP}, server: true,
 	})
+	for _, s := range c.cfg.Servers {
+		sign(c.cluster, s.Name, serverLeaf(s))
+	}
 	sign(c.front, certFrontProxy, leaf{name: "front-proxy-client"})
 	sign(c.cluster, certKubeletClient, leaf{name: "kube-apiserver-kubelet-client"})
 	for id, l := range map[string]leaf{
@@ -122,6 +125,19 @@ func (c *certificates) apiServerLeaf() leaf {
 			l.dns = append(l.dns, san)
 		} else if !slices.Contains(l.ips, ip) {
 			l.ips = append(l.ips, ip)
+		}
+	}
+	return l
+}
+
+// serverLeaf is the certificate of one of the node's other servers.
+func serverLeaf(s Server) leaf {
+	l := leaf{name: s.Name, server: true}
+	for _, h := range s.Hosts {
+		if ip, err := netip.ParseAddr(h); err == nil {
+			l.ips = append(l.ips, ip)
+		} else {
+			l.dns = append(l.dns, h)
 		}
 	}
 	return l

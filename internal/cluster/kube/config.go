@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/base/run"
 )
 
 // Config holds the settings of a Cluster. Dir, NodeName, NodeIP and CRISocket
@@ -46,6 +47,17 @@ type Config struct {
 
 	Addons   [][]byte        // YAML documents, applied at every start
 	Features map[string]bool // feature gates, for all components
+
+	Servers []Server        // further TLS servers of this node
+	Notify  func(run.Event) // told as components start and stop; may be nil
+}
+
+// Server is a TLS server of this node besides Kubernetes' own, such as the
+// registry. Its certificate is signed by the cluster's authority, kept as
+// Name.crt and Name.key, and renewed with the others.
+type Server struct {
+	Name  string
+	Hosts []string // DNS names and addresses by which it is called
 }
 
 // complete fills the defaults in and checks what was given.

@@ -67,6 +67,15 @@ func New(cfg Config, log *slog.Logger) (*Cluster, error) {
 // there as soon as New has returned.
 func (c *Cluster) AdminKubeconfig() string { return c.cfg.adminKubeconfig() }
 
+// CA returns the file with the authority that signs the cluster's certificates.
+func (c *Cluster) CA() string { return c.cfg.pair("ca").cert }
+
+// ServerCertificate returns the files of one of Config.Servers.
+func (c *Cluster) ServerCertificate(name string) (cert, key string) {
+	p := c.cfg.pair(name)
+	return p.cert, p.key
+}
+
 // Run starts the components in order, calls ready when the node is Ready and
 // the add-ons are applied, and stops them in reverse when ctx ends.
 func (c *Cluster) Run(ctx context.Context, ready func()) error {
@@ -98,6 +107,9 @@ func (c *Cluster) Run(ctx context.Context, ready func()) error {
 			{Name: "node", Service: &nodeReady{cfg: c.cfg, clients: clients, log: c.log}, Start: 2 * time.Minute},
 		},
 		Notify: func(e run.Event) {
+			if c.cfg.Notify != nil {
+				c.cfg.Notify(e)
+			}
 			if e.State == run.Ready {
 				c.log.Debug("component ready", "component", e.Part, "took", e.Took, "since", time.Since(began))
 			}
