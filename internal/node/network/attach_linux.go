@@ -24,7 +24,7 @@ func (n *Network) attach(ctx context.Context, pod Pod) (Attachment, error) {
 	}
 	defer n.keys.lock(pod.ID)()
 	old, known := n.known(pod.ID)
-	if known && pinned(old.NetNS) {
+	if known && n.intact(old) {
 		return old.Attachment, nil
 	}
 	// The ports first: they are what most likely cannot be had.
@@ -112,6 +112,15 @@ func (n *Network) fresh() (space, error) {
 		n.addrs.free(addr)
 	}
 	return s, err
+}
+
+// intact tells whether a pod's namespace and link are still there.
+func (n *Network) intact(r record) bool {
+	if !pinned(r.NetNS) {
+		return false
+	}
+	_, err := n.host.LinkByName(r.link())
+	return err == nil
 }
 
 func (n *Network) rebuild(ctx context.Context, old record) (space, error) {

@@ -116,6 +116,13 @@ func removeLinks(ctx context.Context, h *netlink.Handle, cfg Config) error {
 			return ctx.Err()
 		}
 	}
+	shaping, err := shapers(h, cfg.Prefix)
+	if err != nil {
+		return err
+	}
+	for _, link := range shaping {
+		left = append(left, link)
+	}
 	var errs []error
 	for _, link := range append(left, bridge) {
 		if err := h.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -236,7 +238,7 @@ func footprint(t testing.TB, dirs ...string) string {
 			}
 		}
 	}
-	for name := range sysctls {
+	for _, name := range slices.Sorted(maps.Keys(sysctls)) {
 		value, err := os.ReadFile(sysctlPath(name))
 		must(t, err)
 		fmt.Fprint(&all, name, "=", string(value))

@@ -110,7 +110,13 @@ func (n *Network) open() (err error) {
 	for _, r := range n.pods {
 		n.rules.keep(r)
 	}
-	return n.rules.rebuild()
+	if err := n.rules.rebuild(); err != nil {
+		return err
+	}
+	if err := n.rules.warnOfFirewall(n.log); err != nil {
+		n.log.Warn("whether a firewall blocks pods is not known", "err", err)
+	}
+	return nil
 }
 
 // recover compares the assignments with the namespaces and ports that exist.
@@ -141,6 +147,15 @@ func (n *Network) recover() error {
 	for _, l := range links {
 		addr, ok := portAddr(l.Attrs().Name)
 		if ok && !mine[l.Attrs().Name] {
+			n.bury(remains{addr: addr})
+		}
+	}
+	shaping, err := shapers(n.host, n.cfg.Prefix)
+	if err != nil {
+		return err
+	}
+	for addr := range shaping {
+		if !mine[linkOf(addr)] {
 			n.bury(remains{addr: addr})
 		}
 	}

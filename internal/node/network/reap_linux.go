@@ -86,6 +86,9 @@ func (n *Network) removed(r remains) bool {
 	if !errors.As(err, &netlink.LinkNotFoundError{}) {
 		return false
 	}
+	if shaper, err := n.host.LinkByName(ifbOf(r.addr)); err == nil && n.host.LinkDel(shaper) != nil {
+		return false
+	}
 	// The entry may be missing already: then there is nothing to delete.
 	_ = n.host.NeighDel(neighbour(n.build.bridge, r.addr))
 	n.addrs.free(r.addr)
