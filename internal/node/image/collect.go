@@ -118,15 +118,13 @@ func (s *Store) Hold(ctx context.Context, ref string) (release func(), err error
 		return nil, err
 	}
 	hold := s.holds.begin()
-	hold.add(img.blobs()...)
-	return hold.release, nil
-}
-
-// blobs are all blobs that the image needs on this node.
-func (img *Image) blobs() []digest.Digest {
-	all := []digest.Digest{img.Target.Digest, img.Manifest.Digest, img.ID}
-	for _, layer := range img.Layers {
-		all = append(all, layer.Digest)
+	err = s.reach(img.Target, func(d ocispec.Descriptor) (bool, error) {
+		hold.add(d.Digest)
+		return true, nil
+	})
+	if err != nil {
+		hold.release()
+		return nil, fmt.Errorf("hold image %s: %w", ref, err)
 	}
-	return all
+	return hold.release, nil
 }

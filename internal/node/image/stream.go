@@ -35,7 +35,11 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 		if err != nil {
 			return nil, fmt.Errorf("gzip: %w: %w", err, fault.Corrupt)
 		}
-		return z, nil
+		// Without its WriteTo, which panics when some has been read before.
+		return struct {
+			io.Reader
+			io.Closer
+		}{z, z}, nil
 	case bytes.HasPrefix(magic, zstdMagic):
 		z, err := zstd.NewReader(buffered)
 		if err != nil {
