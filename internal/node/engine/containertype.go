@@ -35,6 +35,7 @@ type ContainerConfig struct {
 	Stdin     bool   `json:"stdin,omitempty"`
 	StdinOnce bool   `json:"stdinOnce,omitempty"`
 	TTY       bool   `json:"tty,omitempty"`
+	Hold      bool   `json:"hold,omitempty"` // keep output back until the first Attach
 
 	StopSignal string     `json:"stopSignal,omitempty"` // instead of the image's
 	Resources  *Resources `json:"resources,omitempty"`
@@ -154,6 +155,7 @@ type Container struct {
 	State   ContainerState  `json:"state"`
 	Created time.Time       `json:"created"`
 
+	PID      int       `json:"pid,omitempty"` // in the host\'s namespace, while it runs
 	Started  time.Time `json:"started,omitzero"`
 	Finished time.Time `json:"finished,omitzero"`
 	Code     int       `json:"code"`

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/engine/internal/users"
 )
 
 // ExecConfig is one more process in a running container. What is empty is as
@@ -17,6 +18,7 @@ type ExecConfig struct {
 	Args       []string
 	Env        []string
 	Dir        string
+	User       string // name or number of the image, may have :group
 	TTY        bool
 	Privileged bool
 }
@@ -40,6 +42,11 @@ func (e *Engine) Exec(ctx context.Context, owner, id string, cfg ExecConfig, io 
 		return 0, fmt.Errorf("exec in container %s: %w", rec.ID, err)
 	}
 	p := execProcess(spec.OCI.Process, &cfg)
+	if cfg.User != "" {
+		if p.User, err = execUser(spec.Root, cfg.User); err != nil {
+			return 0, fmt.Errorf("exec in container %s: user: %w", rec.ID, err)
+		}
+	}
 	if cfg.Privileged {
 		p.Capabilities = &specs.LinuxCapabilities{Bounding: e.machine.caps, Effective: e.machine.caps, Permitted: e.machine.caps}
 	}
@@ -48,6 +55,15 @@ func (e *Engine) Exec(ctx context.Context, owner, id string, cfg ExecConfig, io 
 		return 0, fmt.Errorf("exec in container %s: %w", rec.ID, err)
 	}
 	return code, nil
+}
+
+// execUser finds a user in the container's own files as they are now.
+func execUser(root container.Rootfs, who string) (specs.User, error) {
+	u, err := users.Find(layersOf(root), who)
+	if err != nil {
+		return specs.User{}, err
+	}
+	return specs.User{UID: u.UID, GID: u.GID, AdditionalGids: appendNew([]uint32{u.GID}, u.Groups...)}, nil
 }
 
 func execProcess(first *specs.Process, cfg *ExecConfig) *specs.Process {

@@ -48,7 +48,7 @@ func (c *Container) end(st container.Status) {
 	if !st.Started.IsZero() {
 		c.Started = st.Started
 	}
-	c.State, c.Finished, c.Code, c.Message = Exited, st.Finished, st.Code, st.Reason
+	c.State, c.Finished, c.Code, c.Message, c.PID = Exited, st.Finished, st.Code, st.Reason, 0
 	switch {
 	case st.OOM:
 		c.Reason = ReasonOOM

@@ -62,6 +62,27 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string) error {
 	return nil
 }
 
+// PruneImages removes the images that no container uses and nothing pins.
+func (e *Engine) PruneImages(ctx context.Context) error {
+	used := map[string]bool{}
+	for _, c := range e.list(func(*ctr) bool { return true }) {
+		used[c.Image.ID.String()] = true
+	}
+	list, err := e.parts.Images.List(ctx)
+	if err != nil {
+		return fmt.Errorf("prune images: %w", err)
+	}
+	for _, img := range list {
+		if img.Pinned || used[img.ID.String()] {
+			continue
+		}
+		if err := e.parts.Images.Remove(ctx, img.ID.String()); err != nil && fault.Of(err) != fault.NotFound {
+			return fmt.Errorf("prune images: %w", err)
+		}
+	}
+	return nil
+}
+
 // Collect deletes the layers that neither an image nor a container needs.
 func (e *Engine) Collect(ctx context.Context) (freed int64, err error) {
 	images, err := e.parts.Images.List(ctx)

@@ -106,14 +106,14 @@ func (e *Engine) reconcileOne(c *ctr, st container.Status, known bool) {
 	rec := &c.rec
 	switch {
 	case known && st.Phase == container.Running:
-		rec.State, rec.Started = Running, st.Started
+		rec.State, rec.Started, rec.PID = Running, st.Started, st.PID
 		c.mu.Unlock()
 	case known:
 		c.mu.Unlock()
 		e.exited(container.Exit{Status: st})
 	case rec.State == Running || rec.State == Created && rec.Boot != e.boot:
 		// The machine was restarted, or the keeper's state is lost.
-		rec.State, rec.Code, rec.Reason, rec.Finished = Exited, 255, ReasonUnknown, time.Now()
+		rec.State, rec.Code, rec.Reason, rec.Finished, rec.PID = Exited, 255, ReasonUnknown, time.Now(), 0
 		rec.Message = "the machine was restarted"
 		copied := rec.clone()
 		c.mu.Unlock()

@@ -51,7 +51,7 @@ func (b *builder) build(ctx context.Context) (container.Spec, error) {
 	return container.Spec{
 		ID: b.rec.ID, OCI: b.spec, Root: b.root,
 		Log: b.rec.LogPath, LogSize: cfg.LogSize, LogFiles: cfg.LogFiles,
-		Stdin: cfg.Stdin, StdinOnce: cfg.StdinOnce, Runtime: b.pod.Config.Handler,
+		Stdin: cfg.Stdin, StdinOnce: cfg.StdinOnce, HoldOutput: cfg.Hold, Runtime: b.pod.Config.Handler,
 	}, nil
 }
 
@@ -88,11 +88,23 @@ func (b *builder) stopSignal(context.Context) error {
 
 // image returns the image's filesystem as far as it is read-only.
 func (b *builder) image() merged.FS {
-	layers := make([]string, len(b.root.Lower))
-	for i, l := range b.root.Lower {
+	root := b.root
+	root.Upper = ""
+	return layersOf(root)
+}
+
+// layersOf returns a container's filesystem with what it has written, if
+// anything.
+func layersOf(root container.Rootfs) merged.FS {
+	dirs := root.Lower
+	if root.Upper != "" {
+		dirs = append([]string{root.Upper}, dirs...)
+	}
+	layers := make([]string, len(dirs))
+	for i, l := range dirs {
 		layers[i] = l
 		if !filepath.IsAbs(l) {
-			layers[i] = filepath.Join(b.root.Base, l)
+			layers[i] = filepath.Join(root.Base, l)
 		}
 	}
 	return merged.FS{Layers: layers}

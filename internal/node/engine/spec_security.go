@@ -129,3 +129,17 @@ func (e *Engine) checkSELinux(label *SELinux) error {
 
 // userNamespaces tells whether pods may map their users.
 func (e *Engine) userNamespaces() bool { return false }
+
+// DefaultMaskedPaths are what containers must not see of the kernel; the kubelet
+// sends the same.
+func DefaultMaskedPaths() []string {
+	return []string{
+		"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+		"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+	}
+}
+
+// DefaultReadonlyPaths are what containers may read of the kernel, not write.
+func DefaultReadonlyPaths() []string {
+	return []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+}

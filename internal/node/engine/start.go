@@ -41,7 +41,7 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 	// A short program may have ended, and been recorded, by now.
 	c.rec.Started = st.Started
 	if c.rec.State == Created {
-		c.rec.State = Running
+		c.rec.State, c.rec.PID = Running, st.PID
 	}
 	c.mu.Unlock()
 	e.tell(EventStarted, c.pod, rec.ID)

@@ -1,0 +1,110 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+
+	api "github.com/sampan-cloud/sampan/api/local"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/engine"
+	"github.com/sampan-cloud/sampan/internal/node/image"
+)
+
+// Images is what people do with images beyond what the engine needs.
+type Images interface {
+	Tag(ctx context.Context, ref, name string) error
+	Push(ctx context.Context, ref string, opt image.PullOptions) (image.Image, error)
+	Load(ctx context.Context, archive io.Reader, progress func(image.Progress)) ([]image.Image, error)
+	Save(ctx context.Context, archive io.Writer, refs ...string) error
+	// GC deletes blobs that nothing leads to.
+	GC(ctx context.Context) (freed int64, err error)
+}
+
+// BuildDeb builds an image of Debian packages.
+type BuildDeb func(ctx context.Context, req api.BuildDeb, progress func(api.Progress)) (image.Image, error)
+
+// Config holds the settings of a Server.
+type Config struct {
+	LogDir   string   // where one-offs' output is kept
+	BuildDeb BuildDeb // nil where images cannot be built
+}
+
+// Server answers the local socket's calls under /v1/containers, /v1/run and
+// /v1/images.
+type Server struct {
+	cfg    Config
+	engine *engine.Engine
+	images Images
+	log    *slog.Logger
+	mux    *http.ServeMux
+	work   sync.WaitGroup // removals that outlive their call
+}
+
+// New returns a server. Close waits for what it has under way.
+func New(cfg Config, e *engine.Engine, images Images, log *slog.Logger) *Server {
+	s := &Server{cfg: cfg, engine: e, images: images, log: log, mux: http.NewServeMux()}
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /v1/containers":            s.listContainers,
+		"POST /v1/run":                  s.run,
+		"POST /v1/containers/{id}/exec": s.exec,
+		"POST /v1/containers/{id}/stop": s.stop,
+		"DELETE /v1/containers/{id}":    s.removeContainer,
+		"GET /v1/containers/{id}/logs":  s.logs,
+		"GET /v1/images":                s.listImages,
+		"POST /v1/images/pull":          s.pull,
+		"POST /v1/images/push":          s.push,
+		"POST /v1/images/load":          s.load,
+		"GET /v1/images/save":           s.save,
+		"POST /v1/images/tag":           s.tag,
+		"POST /v1/images/build-deb":     s.buildDeb,
+		"DELETE /v1/images":             s.removeImage,
+		"POST /v1/images/prune":         s.prune,
+	} {
+		s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := h(w, r); err != nil {
+				s.fail(w, r, err)
+			}
+		})
+	}
+	return s
+}
+
+// ServeHTTP answers one call.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Close waits until what the answered calls left to be done is done.
+func (s *Server) Close() { s.work.Wait() }
+
+// fail answers with err, if nothing has been answered yet, and logs it once.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	kind := fault.Of(err)
+	if kind == fault.Internal {
+		s.log.Error("local call failed", "call", r.Method+" "+r.URL.Path, "err", err)
+	}
+	answer(w, kind.HTTP(), api.Error{Error: err.Error(), Kind: string(kind)})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// A client that has hung up wants no answer.
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// maxRequest bounds a request's JSON.
+const maxRequest = 1 << 20
+
+// read decodes a request. Unknown fields are mistakes of whoever wrote them.
+func read(r *http.Request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxRequest))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("request: %w: %w", fault.Invalid, err)
+	}
+	return nil
+}
