@@ -1,7 +1,6 @@
 package network
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -90,13 +89,6 @@ func (n *Network) turn(port, ifb netlink.Link) error {
 	return nil
 }
 
-// ifbOf names the link through which the pod at an address sends when what it
-// sends is limited.
-func ifbOf(a netip.Addr) string {
-	b := a.As4()
-	return fmt.Sprintf("si%08x", binary.BigEndian.Uint32(b[:]))
-}
-
 // shapers lists the ifb links of this node's pods.
 func shapers(h *netlink.Handle, prefix netip.Prefix) (map[netip.Addr]netlink.Link, error) {
 	links, err := linkList(h)
@@ -105,12 +97,8 @@ func shapers(h *netlink.Handle, prefix netip.Prefix) (map[netip.Addr]netlink.Lin
 	}
 	found := map[netip.Addr]netlink.Link{}
 	for _, l := range links {
-		var b uint32
-		if _, err := fmt.Sscanf(l.Attrs().Name, "si%08x", &b); err != nil || l.Type() != "ifb" {
-			continue
-		}
-		addr := netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, b)))
-		if prefix.Contains(addr) {
+		addr, ok := namedAddr(shaperPrefix, l.Attrs().Name)
+		if ok && l.Type() == "ifb" && prefix.Contains(addr) {
 			found[addr] = l
 		}
 	}

@@ -42,12 +42,12 @@ func BenchmarkAttach(b *testing.B) {
 	}
 }
 
-// BenchmarkBurst attaches five hundred pods at once and removes them.
+// BenchmarkBurst attaches a thousand pods at once and removes them.
 func BenchmarkBurst(b *testing.B) {
-	const pods = 500
+	const pods = 1000
 	newMachine(b)
 	cfg := testConfig(b)
-	cfg.Pool = 32
+	cfg.Pool = 16
 	n := open(b, cfg)
 	start(b, n)
 	var up, down time.Duration

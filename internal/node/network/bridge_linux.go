@@ -25,10 +25,30 @@ func ensureBridge(h *netlink.Handle, cfg Config, mtu int) (index int, err error)
 	if err := h.AddrReplace(link, gateway); err != nil {
 		return 0, fmt.Errorf("bridge %s: give it %s: %w", cfg.Bridge, gateway.IPNet, err)
 	}
+	if err := dropOtherAddrs(h, link, gateway.IPNet); err != nil {
+		return 0, fmt.Errorf("bridge %s: %w", cfg.Bridge, err)
+	}
 	if err := h.LinkSetUp(link); err != nil {
 		return 0, fmt.Errorf("bridge %s: set up: %w", cfg.Bridge, err)
 	}
 	return link.Attrs().Index, nil
+}
+
+// dropOtherAddrs takes away what an earlier range has left on the bridge.
+func dropOtherAddrs(h *netlink.Handle, bridge netlink.Link, keep *net.IPNet) error {
+	addrs, err := h.AddrList(bridge, netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addrs {
+		if a.IPNet.String() == keep.String() {
+			continue
+		}
+		if err := h.AddrDel(bridge, &a); err != nil {
+			return fmt.Errorf("remove address %s: %w", a.IPNet, err)
+		}
+	}
+	return nil
 }
 
 // findBridge returns the bridge that an earlier process of this node made. A

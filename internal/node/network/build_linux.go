@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -26,14 +27,14 @@ type space struct {
 type builder struct {
 	host    *netlink.Handle // in the node's namespace
 	dir     string
-	bridge  int
 	mtu     int
 	gateway netip.Addr
+	bridge  atomic.Int64 // its link index, another one if it had to be made again
 }
 
 // build makes the namespace that has the address addr. It leaves nothing when
 // it fails.
-func (b builder) build(addr netip.Addr) (space, error) {
+func (b *builder) build(addr netip.Addr) (space, error) {
 	// The time makes the path one that no earlier namespace had, so that whoever
 	// still holds that one's cannot join this one.
 	s := space{addr: addr, path: filepath.Join(b.dir, addr.String()+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))}
@@ -79,7 +80,7 @@ func tunePod() error {
 }
 
 // connect joins the calling thread's namespace to the bridge.
-func (b builder) connect(addr netip.Addr) error {
+func (b *builder) connect(addr netip.Addr) error {
 	ns, err := os.Open(threadNetNS)
 	if err != nil {
 		return err
@@ -90,16 +91,16 @@ func (b builder) connect(addr netip.Addr) error {
 		return err
 	}
 	if err := b.insidePod(addr); err != nil {
-		return errors.Join(err, b.host.LinkDel(port), b.host.NeighDel(neighbour(b.bridge, addr)))
+		return errors.Join(err, b.host.LinkDel(port), b.host.NeighDel(b.onBridge(addr)))
 	}
 	return nil
 }
 
 // addPort makes the pair of links, one end in the namespace ns as eth0, the
 // other a port of the bridge.
-func (b builder) addPort(addr netip.Addr, ns int) (netlink.Link, error) {
+func (b *builder) addPort(addr netip.Addr, ns int) (netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.MasterIndex = linkOf(addr), b.mtu, b.bridge
+	attrs.Name, attrs.MTU, attrs.MasterIndex = linkOf(addr), b.mtu, int(b.bridge.Load())
 	veth := netlink.NewVeth(attrs)
 	veth.PeerName, veth.PeerHardwareAddr, veth.PeerMTU = "eth0", macOf(addr), uint32(b.mtu)
 	veth.PeerNamespace = netlink.NsFd(ns)
@@ -112,33 +113,36 @@ func (b builder) addPort(addr netip.Addr, ns int) (netlink.Link, error) {
 		}
 		return nil, fmt.Errorf("make link %s: %w", attrs.Name, kernelLacks(err, "veth links (CONFIG_VETH, module veth)"))
 	}
-	steps := []struct {
-		what string
-		do   func() error
-	}{
-		{"turn off IPv6", func() error { return noLinkLocal(b.host, veth) }},
-		// A pod may be its own Service's endpoint: with br_netfilter its packet
-		// comes back out of the port it came in by.
-		{"allow it to reach itself", func() error { return b.host.LinkSetHairpin(veth, true) }},
-		{"set up", func() error { return b.host.LinkSetUp(veth) }},
-		// With these two nobody ever asks who has the address: a broadcast would
-		// go to all ports, and a thousand pods starting would hear a thousand.
-		{"tell the bridge where the pod is", func() error {
-			return b.host.NeighSet(&netlink.Neigh{LinkIndex: veth.Index, Family: unix.AF_BRIDGE, Flags: netlink.NTF_MASTER,
-				State: netlink.NUD_NOARP, HardwareAddr: macOf(addr)})
-		}},
-		{"tell the node where the pod is", func() error { return b.host.NeighSet(neighbour(b.bridge, addr)) }},
-	}
-	for _, step := range steps {
-		if err := retry(step.do); err != nil {
-			return nil, errors.Join(fmt.Errorf("link %s: %s: %w", attrs.Name, step.what, err), b.host.LinkDel(veth))
-		}
+	if err := b.openPort(veth, addr); err != nil {
+		return nil, errors.Join(fmt.Errorf("link %s: %w", attrs.Name, err), b.host.LinkDel(veth))
 	}
 	return veth, nil
 }
 
+// openPort lets traffic flow between a port of the bridge and the pod behind it.
+func (b *builder) openPort(port netlink.Link, addr netip.Addr) error {
+	return inOrder(
+		step{"turn off IPv6", func() error { return noLinkLocal(b.host, port) }},
+		// A pod may be its own Service's endpoint: with br_netfilter its packet
+		// comes back out of the port it came in by.
+		step{"allow the pod to reach itself", func() error { return b.host.LinkSetHairpin(port, true) }},
+		step{"set up", func() error { return b.host.LinkSetUp(port) }},
+		// With these two nobody ever asks who has the address: a broadcast would
+		// go to all ports, and a thousand pods starting would hear a thousand.
+		step{"tell the bridge where the pod is", func() error {
+			return b.host.NeighSet(&netlink.Neigh{LinkIndex: port.Attrs().Index, Family: unix.AF_BRIDGE, Flags: netlink.NTF_MASTER,
+				State: netlink.NUD_NOARP, HardwareAddr: macOf(addr)})
+		}},
+		step{"tell the node where the pod is", func() error { return b.host.NeighSet(b.onBridge(addr)) }},
+	)
+}
+
+func (b *builder) onBridge(addr netip.Addr) *netlink.Neigh {
+	return neighbour(int(b.bridge.Load()), addr)
+}
+
 // insidePod configures the links of the calling thread's namespace.
-func (b builder) insidePod(addr netip.Addr) error {
+func (b *builder) insidePod(addr netip.Addr) error {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("open netlink in the pod: %w", err)
@@ -150,28 +154,34 @@ func (b builder) insidePod(addr netip.Addr) error {
 	}
 	lo := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}} // always the first link
 	index := eth0.Attrs().Index
-	steps := []struct {
-		what string
-		do   func() error
-	}{
-		{"set lo up", func() error { return h.LinkSetUp(lo) }},
-		{"give eth0 its address", func() error {
+	return inOrder(
+		step{"set lo up", func() error { return h.LinkSetUp(lo) }},
+		step{"give eth0 its address", func() error {
 			return h.AddrAdd(eth0, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(addr, 32))})
 		}},
-		{"set eth0 up", func() error { return h.LinkSetUp(eth0) }},
-		{"introduce the gateway", func() error { return h.NeighSet(neighbour(index, b.gateway)) }},
+		step{"set eth0 up", func() error { return h.LinkSetUp(eth0) }},
+		step{"introduce the gateway", func() error { return h.NeighSet(neighbour(index, b.gateway)) }},
 		// A route to the gateway itself would not be needed with "onlink", but
 		// tools that read routes look for it.
-		{"route to the gateway", func() error {
+		step{"route to the gateway", func() error {
 			return h.RouteAdd(&netlink.Route{LinkIndex: index, Scope: netlink.SCOPE_LINK, Dst: ipNet(netip.PrefixFrom(b.gateway, 32))})
 		}},
-		{"route through the gateway", func() error {
+		step{"route through the gateway", func() error {
 			return h.RouteAdd(&netlink.Route{LinkIndex: index, Dst: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}, Gw: b.gateway.AsSlice()})
 		}},
-	}
-	for _, step := range steps {
-		if err := retry(step.do); err != nil {
-			return fmt.Errorf("%s: %w", step.what, err)
+	)
+}
+
+// step is one change of the kernel's state and what errors call it.
+type step struct {
+	what string
+	do   func() error
+}
+
+func inOrder(steps ...step) error {
+	for _, s := range steps {
+		if err := retry(s.do); err != nil {
+			return fmt.Errorf("%s: %w", s.what, err)
 		}
 	}
 	return nil

@@ -1,10 +1,11 @@
 package network
 
 import (
-	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -58,7 +59,9 @@ func (p *ipam) size() int { return 1<<(32-p.prefix.Bits()) - 3 }
 func (p *ipam) keep(a netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.prefix.Contains(a) && a != p.prefix.Addr().Next() {
+	// Only what take could give out counts: size does not include the others.
+	first := p.prefix.Addr().Next().Next()
+	if p.prefix.Contains(a) && p.prefix.Contains(a.Next()) && !a.Less(first) {
 		p.used[a] = true
 	}
 }
@@ -83,20 +86,29 @@ func macOf(a netip.Addr) net.HardwareAddr {
 	return net.HardwareAddr{0x0a, 0x58, b[0], b[1], b[2], b[3]}
 }
 
-// linkOf names the bridge's port that leads to an address, and portAddr reads
-// the address back, so that a port tells whose it is without any record.
-func linkOf(a netip.Addr) string {
+// The node's links of a pod are named after its address, so that a link tells
+// whose it is without any record: a prefix and the address in hexadecimal.
+const (
+	portPrefix   = "sp" // the port of the bridge
+	shaperPrefix = "si" // the ifb that limits what the pod sends
+)
+
+func linkOf(a netip.Addr) string { return hexName(portPrefix, a) }
+func ifbOf(a netip.Addr) string  { return hexName(shaperPrefix, a) }
+
+func hexName(prefix string, a netip.Addr) string {
 	b := a.As4()
-	return fmt.Sprintf("sp%08x", binary.BigEndian.Uint32(b[:]))
+	return prefix + hex.EncodeToString(b[:])
 }
 
-func portAddr(link string) (netip.Addr, bool) {
-	var n uint32
-	if len(link) != 10 {
+// portAddr reads the address out of a port's name.
+func portAddr(link string) (netip.Addr, bool) { return namedAddr(portPrefix, link) }
+
+func namedAddr(prefix, link string) (netip.Addr, bool) {
+	digits, ok := strings.CutPrefix(link, prefix)
+	b, err := hex.DecodeString(digits)
+	if !ok || err != nil || len(b) != 4 {
 		return netip.Addr{}, false
 	}
-	if _, err := fmt.Sscanf(link, "sp%08x", &n); err != nil {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n))), true
+	return netip.AddrFrom4([4]byte(b)), true
 }

@@ -23,7 +23,7 @@ type Network struct {
 	log   *slog.Logger
 	home  home
 	host  *netlink.Handle
-	build builder
+	build *builder
 	addrs *ipam
 	rules *rules
 	keys  keyed // one operation a pod at a time
@@ -83,6 +83,24 @@ func (n *Network) open() (err error) {
 	if err := collisions(n.host, n.cfg); err != nil {
 		return err
 	}
+	if n.pods, err = readRecords(n.cfg.podsDir()); err != nil {
+		return err
+	}
+	for id, r := range n.pods {
+		if n.cfg.Prefix.Contains(r.addr()) {
+			continue
+		}
+		if pinned(r.NetNS) {
+			return fmt.Errorf("network.prefix %s: pod %s/%s still has %s: set it back, or take the node down before changing it: %w",
+				n.cfg.Prefix, r.Namespace, r.Name, r.addr(), fault.Precondition)
+		}
+		// The machine was rebooted in between: the pod is gone already.
+		if err := removeRecord(n.cfg.podsDir(), id); err != nil {
+			return err
+		}
+		delete(n.pods, id)
+	}
+	// Up to here nothing has been changed.
 	mtu := n.cfg.MTU
 	if mtu == 0 {
 		mtu = defaultMTU(n.host)
@@ -94,14 +112,12 @@ func (n *Network) open() (err error) {
 	if err := n.home.do(func() error { return setSysctls(n.cfg) }); err != nil {
 		return err
 	}
-	n.build = builder{host: n.host, dir: n.cfg.NSDir, bridge: bridge, mtu: mtu, gateway: n.cfg.gateway()}
-	if n.pods, err = readRecords(n.cfg.podsDir()); err != nil {
-		return err
-	}
+	n.build = &builder{host: n.host, dir: n.cfg.NSDir, mtu: mtu, gateway: n.cfg.gateway()}
+	n.build.bridge.Store(int64(bridge))
 	last, _ := os.ReadFile(n.cfg.cursorFile())
 	cursor, _ := netip.ParseAddr(strings.TrimSpace(string(last))) // none: start at the range's beginning
 	n.addrs = newIPAM(n.cfg.Prefix, cursor)
-	if err := n.recover(); err != nil {
+	if err := n.takeStock(); err != nil {
 		return err
 	}
 	if n.rules, err = openRules(n.cfg, n.home); err != nil {
@@ -119,10 +135,10 @@ func (n *Network) open() (err error) {
 	return nil
 }
 
-// recover compares the assignments with the namespaces and ports that exist.
+// takeStock compares the assignments with the namespaces and ports that exist.
 // What belongs to no pod is queued for removal, also what was in the pool: it
 // may have been handed out and given back just before the end.
-func (n *Network) recover() error {
+func (n *Network) takeStock() error {
 	paths, err := pins(n.cfg.NSDir)
 	if err != nil {
 		return err
@@ -140,7 +156,7 @@ func (n *Network) recover() error {
 			n.bury(remains{path: path, addr: pinAddr(path)})
 		}
 	}
-	links, err := ports(n.host, n.build.bridge)
+	links, err := ports(n.host, int(n.build.bridge.Load()))
 	if err != nil {
 		return err
 	}

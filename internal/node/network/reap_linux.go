@@ -13,7 +13,7 @@ import (
 // remains is what a pod leaves: a pinned namespace, a port of the bridge and an
 // address that nobody may have before the other two are gone.
 type remains struct {
-	path string // empty when only the port is left
+	path string // empty once unpinned
 	addr netip.Addr
 	till time.Time // when the kernel has had enough time to remove the port itself
 }
@@ -48,21 +48,16 @@ func (n *Network) reap(waiting []remains) []remains {
 			n.log.Warn("host ports of removed pods stay open for now", "err", err)
 		}
 	}
-	for _, r := range dead {
+	left := waiting[:0]
+	for _, r := range append(waiting, dead...) {
 		if r.path != "" {
 			if err := unpin(r.path); err != nil {
 				n.log.Warn("a pod's network namespace stays for now", "netns", r.path, "err", err)
-				n.mu.Lock()
-				n.dead = append(n.dead, r)
-				n.mu.Unlock()
+				left = append(left, r)
 				continue
 			}
+			r.path, r.till = "", time.Now().Add(patience)
 		}
-		r.till = time.Now().Add(patience)
-		waiting = append(waiting, r)
-	}
-	left := waiting[:0]
-	for _, r := range waiting {
 		if !n.removed(r) {
 			left = append(left, r)
 		}
@@ -90,7 +85,7 @@ func (n *Network) removed(r remains) bool {
 		return false
 	}
 	// The entry may be missing already: then there is nothing to delete.
-	_ = n.host.NeighDel(neighbour(n.build.bridge, r.addr))
+	_ = n.host.NeighDel(n.build.onBridge(r.addr))
 	n.addrs.free(r.addr)
 	return true
 }

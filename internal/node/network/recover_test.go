@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +13,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 func TestTwoHundredPodsAtOnceGetDifferentAddresses(t *testing.T) {
@@ -90,7 +95,7 @@ func TestAKilledProcessLosesAndLeaksNothing(t *testing.T) {
 	must(t, n.Sweep(t.Context(), []string{"a", "web", "new"}))
 	must(t, n.Detach(t.Context(), "new"))
 	eventually(t, func() error {
-		ports, err := ports(n.host, n.build.bridge)
+		ports, err := ports(n.host, int(n.build.bridge.Load()))
 		must(t, err)
 		paths, err := pins(cfg.NSDir)
 		must(t, err)
@@ -200,6 +205,43 @@ func TestAFlushedRulesetComesBack(t *testing.T) {
 	attach(t, n, "b", Port{Protocol: "tcp", HostPort: 8081, PodPort: 80})
 	if _, err := ask("", "127.0.0.1:8080"); err != nil {
 		t.Errorf("a's host port, after b found the rules gone: %v", err)
+	}
+}
+
+func TestARemovedBridgeComesBack(t *testing.T) {
+	newMachine(t)
+	n := open(t, testConfig(t))
+	a, b := attach(t, n, "a"), attach(t, n, "b")
+	serve(t, b.NetNS, ":80", "b")
+	bridge, err := netlink.LinkByName(n.cfg.Bridge)
+	must(t, err)
+	must(t, netlink.LinkDel(bridge))
+	must(t, setSysctl("net/ipv4/ip_forward", "0"))
+	if _, err := ask(a.NetNS, b.Addr.Addr().String()+":80"); err == nil {
+		t.Fatal("pods reach each other without a bridge")
+	}
+	must(t, n.repair())
+	if _, err := ask(a.NetNS, b.Addr.Addr().String()+":80"); err != nil {
+		t.Errorf("after the repair: %v", err)
+	}
+	c := attach(t, n, "c")
+	if _, err := ask(c.NetNS, b.Addr.Addr().String()+":80"); err != nil {
+		t.Errorf("a pod attached after the repair: %v", err)
+	}
+}
+
+func TestAnotherRangeNeedsTheNodeDown(t *testing.T) {
+	newMachine(t)
+	cfg := testConfig(t)
+	n := open(t, cfg)
+	attach(t, n, "a")
+	cfg.Prefix = netip.MustParsePrefix("10.50.0.0/16")
+	_, err := Open(cfg, quiet())
+	if err == nil || !errors.Is(err, fault.Precondition) {
+		t.Fatalf("Open with another range = %v, want it refused", err)
+	}
+	if got := n.Pods(); len(got) != 1 {
+		t.Errorf("Pods = %v", got)
 	}
 }
 

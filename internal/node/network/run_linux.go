@@ -117,12 +117,3 @@ func (n *Network) watch(ctx context.Context) {
 		}
 	}
 }
-
-func (n *Network) repair() error {
-	whole, err := n.rules.whole()
-	if err != nil || whole {
-		return err
-	}
-	n.log.Warn("something removed the node's nftables table; putting it back", "table", n.cfg.Table)
-	return n.rules.rebuild()
-}

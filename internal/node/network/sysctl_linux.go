@@ -38,23 +38,24 @@ func setSysctls(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	fresh := false
 	for name, want := range sysctls {
-		is, err := os.ReadFile(sysctlPath(name))
+		old, err := readSysctl(name)
 		if err != nil {
-			return fmt.Errorf("read sysctl: %w", err)
+			return err
 		}
-		if old := strings.TrimSpace(string(is)); old != want {
-			if _, known := saved.Values[name]; !known {
-				saved.Values[name] = old
-			}
+		if _, known := saved.Values[name]; old != want && !known {
+			saved.Values[name], fresh = old, true
 		}
 	}
-	data, err := json.Marshal(saved)
-	if err != nil {
-		return fmt.Errorf("encode sysctls: %w", err)
-	}
-	if err := writeFile(cfg.sysctlFile(), data); err != nil {
-		return fmt.Errorf("write down sysctls: %w", err)
+	if fresh {
+		data, err := json.Marshal(saved)
+		if err != nil {
+			return fmt.Errorf("encode sysctls: %w", err)
+		}
+		if err := writeFile(cfg.sysctlFile(), data); err != nil {
+			return fmt.Errorf("write down sysctls: %w", err)
+		}
 	}
 	for name, want := range sysctls {
 		if err := setSysctl(name, want); err != nil {
@@ -79,8 +80,8 @@ func restoreSysctls(cfg Config) error {
 	}
 	var errs []error
 	for name, old := range saved.Values {
-		is, err := os.ReadFile(sysctlPath(name))
-		if err == nil && strings.TrimSpace(string(is)) == sysctls[name] {
+		is, err := readSysctl(name)
+		if err == nil && is == sysctls[name] {
 			err = setSysctl(name, old)
 		}
 		errs = append(errs, err)
@@ -94,7 +95,19 @@ func restoreSysctls(cfg Config) error {
 	return nil
 }
 
+func readSysctl(name string) (string, error) {
+	data, err := os.ReadFile(sysctlPath(name))
+	if err != nil {
+		return "", fmt.Errorf("read sysctl: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
 func setSysctl(name, value string) error {
+	// Some writes do work even when they change nothing.
+	if is, err := readSysctl(name); err == nil && is == value {
+		return nil
+	}
 	// Opened without O_TRUNC or O_CREATE: this is a setting, not a file.
 	f, err := os.OpenFile(sysctlPath(name), os.O_WRONLY, 0)
 	if err != nil {
