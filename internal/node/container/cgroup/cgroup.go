@@ -9,7 +9,8 @@
 //
 // Nothing outside the path of a group is ever written to, with one exception
 // that the kernel asks for: on v2 a group's controllers are switched on in its
-// parent. Parents that are missing are made, and stay.
+// parent. Parents that are missing are made, and stay until they are deleted as
+// groups themselves.
 package cgroup
 
 import (
@@ -161,8 +162,11 @@ func (g *Group) Delete(ctx context.Context) error {
 	defer cancel()
 	var errs []error
 	for i := range g.m.hierarchies {
-		if err := removeTree(ctx, g.dir(&g.m.hierarchies[i])); err != nil {
+		h := &g.m.hierarchies[i]
+		if err := removeTree(ctx, g.dir(h)); err != nil {
 			errs = append(errs, err)
+		} else if h.unified && g.m.version == Hybrid {
+			h.prune(g.m, g.path)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

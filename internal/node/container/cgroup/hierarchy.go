@@ -122,7 +122,11 @@ func (h *hierarchy) make(ctx context.Context, m *Manager, rel string, made *[]st
 		}
 	}
 	err := m.mkdir(dir)
-	if errors.Is(err, unix.ENOENT) {
+	// More than one try: a parent may be pruned while we come.
+	for range 10 {
+		if !errors.Is(err, unix.ENOENT) {
+			break
+		}
 		if err := h.makeParent(m, filepath.Dir(rel), made); err != nil {
 			return err
 		}
@@ -162,6 +166,19 @@ func (h *hierarchy) makeParent(m *Manager, rel string, made *[]string) error {
 		}
 	}
 	return nil
+}
+
+// prune removes the parents of a group that are empty. It is for the v2 side of
+// hybrid machines, where groups limit nothing and the kubelet, which makes the
+// parents of pods, does not remove them.
+func (h *hierarchy) prune(m *Manager, rel string) {
+	m.parents.Lock()
+	defer m.parents.Unlock()
+	for parent := filepath.Dir(rel); parent != "."; parent = filepath.Dir(parent) {
+		if unix.Rmdir(filepath.Join(h.dir, parent)) != nil {
+			return
+		}
+	}
 }
 
 // replace makes a group anew that is already there.
