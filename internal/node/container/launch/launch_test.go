@@ -160,10 +160,3 @@ func wait(t testing.TB, p *Process) int {
 		return st.ExitStatus()
 	}
 }
-
-func TestSmoke(t *testing.T) {
-	needRoot(t)
-	img := image(t)
-	got := runSpec(t, Request{ID: "web", Spec: dockerSpec("probe", "id", "pid", "hostname", "fds", "ls /dev", "cat /proc/self/mountinfo", "cat /proc/self/status"), Root: overlay(t, img)})
-	t.Log(got.code, got.out)
-}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -115,18 +114,7 @@ func (r Rootfs) overlayByMount() (int, error) {
 	if r.Upper != "" {
 		data += ",upperdir=" + r.Upper + ",workdir=" + r.Work
 	}
-	type result struct {
-		fd  int
-		err error
-	}
-	made := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		fd, err := r.mountAside(data)
-		made <- result{fd, err}
-	}()
-	m := <-made
-	return m.fd, m.err
+	return aside(func() (int, error) { return r.mountAside(data) })
 }
 
 func (r Rootfs) mountAside(data string) (int, error) {

@@ -2,7 +2,6 @@ package launch
 
 import (
 	"os"
-	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -45,60 +44,57 @@ func (h *host) open() (template, proc *os.File, err error) {
 // newTemplate makes a mount namespace of one read-only tmpfs with an empty
 // directory in it.
 func newTemplate() (*os.File, error) {
-	type result struct {
-		f   *os.File
-		err error
-	}
-	made := make(chan result)
-	go func() {
-		// The thread's root and namespace change: never unlocked, it ends with
-		// this goroutine.
-		runtime.LockOSThread()
-		f, err := isolate()
-		made <- result{f, err}
-	}()
-	r := <-made
-	return r.f, r.err
-}
-
-func isolate() (ns *os.File, err error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
-		return nil, failed("unshare", "mount namespace", err)
-	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, failed("make private", "/", err)
-	}
-	ns, err = os.Open("/proc/thread-self/ns/mnt")
-	if err != nil {
-		return nil, failed("open", "/proc/thread-self/ns/mnt", err)
-	}
-	defer func() {
-		if err != nil {
-			_ = ns.Close()
-		}
-	}()
-	fd, err := mountNew("tmpfs", []string{"mode=755", "size=4k"}, 0)
+	ns, err := aside(isolate)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
-	if err := unix.Mkdirat(fd, newRoot[1:], 0o755); err != nil {
-		return nil, failed("mkdir", newRoot, err)
+	return os.NewFile(uintptr(ns), "template"), nil
+}
+
+func isolate() (ns int, err error) {
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+		return -1, failed("unshare", "mount namespace", err)
 	}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
-		return nil, failed("make read-only", "template", err)
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return -1, failed("make private", "/", err)
 	}
-	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return nil, failed("mount", "template", err)
+	ns, err = again(func() (int, error) {
+		return unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return -1, failed("open", "/proc/thread-self/ns/mnt", err)
 	}
-	if err := unix.Fchdir(fd); err != nil {
-		return nil, failed("chdir", "template", err)
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return nil, failed("pivot_root", "template", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return nil, failed("unmount", "the host's root", err)
+	if err := emptyRoot(); err != nil {
+		_ = unix.Close(ns)
+		return -1, err
 	}
 	return ns, nil
+}
+
+// emptyRoot replaces everything that the thread's mount namespace holds.
+func emptyRoot() error {
+	fd, err := mountNew("tmpfs", []string{"mode=755", "size=4k"}, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Mkdirat(fd, newRoot[1:], 0o755); err != nil {
+		return failed("mkdir", newRoot, err)
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return failed("make read-only", "template", err)
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return failed("mount", "template", err)
+	}
+	if err := unix.Fchdir(fd); err != nil {
+		return failed("chdir", "template", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return failed("pivot_root", "template", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return failed("unmount", "the host's root", err)
+	}
+	return nil
 }
