@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,8 +16,8 @@ import (
 )
 
 // Cleanup takes back what a cluster that no longer runs has left on the machine:
-// volumes that the kubelet mounted, the pods' cgroups and the service proxy's
-// tables. It leaves the cluster's data alone and may be repeated. Containers
+// volumes that the kubelet mounted, the pods' cgroups, the service proxy's
+// tables and the kernel's settings. It leaves the cluster's data alone and may be repeated. Containers
 // must have ended: a cgroup with a process in it stays, and is reported.
 func Cleanup(cfg Config) error {
 	cfg, err := cfg.complete()
@@ -23,13 +25,14 @@ func Cleanup(cfg Config) error {
 		return err
 	}
 	return errors.Join(
-		unmountBelow(cfg.KubeletDir),
+		unmountAll(cfg.KubeletDir),
 		removeCgroup(cfg.CgroupRoot),
-		removeTables(context.Background()),
+		removeTables(context.Background(), cfg.tablesMarker()),
+		restoreSysctls(cfg.sysctlsFile()),
 	)
 }
 
-func unmountBelow(dir string) error {
+func unmountAll(dir string) error {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return err
@@ -38,7 +41,9 @@ func unmountBelow(dir string) error {
 	var mounts []string
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
+		// The directory itself too: the kubelet mounts it on itself to share
+		// mounts with containers.
+		if len(fields) > 4 && (fields[4] == dir || strings.HasPrefix(fields[4], dir+"/")) {
 			mounts = append(mounts, fields[4])
 		}
 	}
@@ -52,9 +57,17 @@ func unmountBelow(dir string) error {
 	return errors.Join(errs...)
 }
 
-// removeTables removes kube-proxy's tables, whose name upstream has fixed: there
-// is one kube-proxy per network namespace.
-func removeTables(ctx context.Context) error {
+// tablesMarker is there when this cluster's kube-proxy has run.
+func (c Config) tablesMarker() string { return filepath.Join(c.RunDir, "kube-proxy") }
+
+func (c Config) sysctlsFile() string { return filepath.Join(c.RunDir, "sysctls.json") }
+
+// removeTables removes kube-proxy's tables. Upstream has fixed their name, so
+// they may be another cluster's when ours has never run here.
+func removeTables(ctx context.Context, marker string) error {
+	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	for _, family := range []knftables.Family{knftables.IPv4Family, knftables.IPv6Family} {
 		nft, err := knftables.New(family, "kube-proxy")
 		if err != nil {
@@ -67,5 +80,5 @@ func removeTables(ctx context.Context) error {
 			return fmt.Errorf("nft tables of kube-proxy: %w", err)
 		}
 	}
-	return nil
+	return os.Remove(marker)
 }

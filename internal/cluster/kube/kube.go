@@ -96,7 +96,7 @@ func (c *Cluster) Run(ctx context.Context, ready func()) error {
 	group := run.Group{
 		Parts: []run.Part{
 			{Name: "etcd", Service: &etcd{cfg: c.cfg, log: c.log}},
-			{Name: "kube-apiserver", Service: c.supervised("kube-apiserver", &apiServer{cfg: c.cfg, log: c.log}), Stop: 20 * time.Second},
+			{Name: "kube-apiserver", Service: c.supervised("kube-apiserver", &apiServer{cfg: c.cfg, log: c.log}), Start: 2 * time.Minute, Stop: 20 * time.Second},
 			{Name: "kube-controller-manager", Service: &controllers{cfg: c.cfg}},
 			{Name: "kube-scheduler", Service: c.supervised("kube-scheduler", &scheduler{cfg: c.cfg})},
 			{Name: "kube-proxy", Service: &proxy{cfg: c.cfg, log: c.log}},

@@ -93,8 +93,7 @@ func (k *kubelet) options() (*options.KubeletServer, error) {
 	o.CgroupDriver = "cgroupfs"
 	o.CgroupRoot = cfg.CgroupRoot
 	o.CgroupsPerQOS = true
-	failCgroupV1 := false
-	o.FailCgroupV1 = failCgroupV1
+	o.FailCgroupV1 = false
 	o.FailSwapOn = false
 	o.MakeIPTablesUtilChains = false // kube-proxy runs on nftables
 	o.MaxOpenFiles = openFilesLimit()
@@ -117,6 +116,9 @@ func (k *kubelet) prepareHost() error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
+	}
+	if err := saveSysctls(k.cfg.sysctlsFile()); err != nil {
+		return err
 	}
 	if err := makeCgroup(k.cfg.CgroupRoot); err != nil {
 		return fmt.Errorf("cgroup %s: %w", k.cfg.CgroupRoot, err)

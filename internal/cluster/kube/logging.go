@@ -10,25 +10,31 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// useLogger sends what Kubernetes logs to log. Its information is our debug: a
-// hundred lines that tell an operator nothing. Its errors are our warnings,
-// because it logs what it is about to try again as an error; what really ends
-// a component is logged by the supervisor.
+// useLogger sends what Kubernetes logs to log, more quietly.
 func useLogger(log *slog.Logger) {
 	klog.SetSlogLogger(slog.New(quieter{log.Handler()}))
 }
 
-// quieter lowers each record by one level.
+// quieter lowers the level of each record. Upstream's information is our debug:
+// a hundred lines that tell an operator nothing. Its errors are our
+// information, because it logs as an error what it is about to try again, and
+// etcd each step of an ordinary stop. What really ends a component comes back
+// as an error value.
 type quieter struct{ slog.Handler }
 
-const oneLevel = slog.LevelInfo - slog.LevelDebug
+func lowered(l slog.Level) slog.Level {
+	if l >= slog.LevelError {
+		return slog.LevelInfo
+	}
+	return min(l, slog.LevelInfo) + slog.LevelDebug
+}
 
 func (q quieter) Enabled(ctx context.Context, l slog.Level) bool {
-	return q.Handler.Enabled(ctx, l-oneLevel)
+	return q.Handler.Enabled(ctx, lowered(l))
 }
 
 func (q quieter) Handle(ctx context.Context, r slog.Record) error {
-	r.Level -= oneLevel
+	r.Level = lowered(r.Level)
 	return q.Handler.Handle(ctx, r)
 }
 
@@ -38,11 +44,9 @@ func (q quieter) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (q quieter) WithGroup(name string) slog.Handler { return quieter{q.Handler.WithGroup(name)} }
 
-// zapToSlog makes the logger that etcd wants, lowered by two levels: it logs
-// each step of an ordinary stop as an error. What ends it comes as an error
-// value.
+// zapToSlog makes the logger that etcd wants.
 func zapToSlog(log *slog.Logger) *zap.Logger {
-	return zap.New(zapCore{quieter{quieter{log.Handler()}}})
+	return zap.New(zapCore{quieter{log.Handler()}})
 }
 
 type zapCore struct{ handler slog.Handler }

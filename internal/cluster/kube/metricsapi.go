@@ -25,7 +25,10 @@ import (
 )
 
 const (
-	scrapeEvery   = 15 * time.Second
+	scrapeEvery = 15 * time.Second
+	// firstScrapes is how often while there are no figures yet: a rate needs two
+	// samples, and a cluster that has just started should not look idle.
+	firstScrapes  = 3 * time.Second
 	scrapeTimeout = 10 * time.Second
 )
 
@@ -33,6 +36,7 @@ const (
 type metricsStore interface {
 	metricsapi.MetricsGetter
 	Store(*storage.MetricsBatch)
+	Ready() bool
 }
 
 // metricsAPI answers `kubectl top` and autoscalers. It is metrics-server's own
@@ -95,12 +99,14 @@ func (m *metricsAPI) install(server *genericapiserver.GenericAPIServer) error {
 
 func (m *metricsAPI) scrape(ctx context.Context) {
 	m.nodes.WaitForCacheSync(ctx.Done())
-	tick := time.NewTicker(scrapeEvery)
-	defer tick.Stop()
 	for ctx.Err() == nil {
 		m.store.Store(m.scraper.Scrape(ctx))
+		pause := scrapeEvery
+		if !m.store.Ready() {
+			pause = firstScrapes
+		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 	}

@@ -37,6 +37,9 @@ func (p *proxy) Run(ctx context.Context, ready func()) error {
 	if err := o.Complete(flags); err != nil {
 		return err
 	}
+	if err := writeFile(p.cfg.tablesMarker(), nil); err != nil {
+		return err
+	}
 	// Not validated: upstream's check wants a metrics address, its server does not.
 	// It looks for its node first, which the kubelet registers at the same time.
 	ready()
