@@ -98,14 +98,19 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := newReport(w)
-	p.end(s.images.Push(r.Context(), req.Name, image.PullOptions{Auth: auth, Progress: p.progress}))
+	_, err = s.images.Push(r.Context(), req.Name, image.PushOptions{Auth: auth, Progress: p.progress})
+	if err != nil {
+		p.end(image.Image{}, err)
+		return nil
+	}
+	p.end(s.engine.Image(r.Context(), req.Name))
 	return nil
 }
 
 // load brings in an archive's images and unpacks them. The last one is told.
 func (s *Server) load(w http.ResponseWriter, r *http.Request) error {
 	p := newReport(w)
-	loaded, err := s.images.Load(r.Context(), r.Body, p.progress)
+	loaded, err := s.images.Load(r.Context(), r.Body, image.LoadOptions{Progress: p.progress})
 	var last image.Image
 	for _, img := range loaded {
 		if err == nil {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	api "github.com/sampan-cloud/sampan/api/local"
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/engine"
@@ -18,8 +20,8 @@ import (
 // Images is what people do with images beyond what the engine needs.
 type Images interface {
 	Tag(ctx context.Context, ref, name string) error
-	Push(ctx context.Context, ref string, opt image.PullOptions) (image.Image, error)
-	Load(ctx context.Context, archive io.Reader, progress func(image.Progress)) ([]image.Image, error)
+	Push(ctx context.Context, ref string, opt image.PushOptions) (ocispec.Descriptor, error)
+	Load(ctx context.Context, archive io.Reader, opt image.LoadOptions) ([]image.Image, error)
 	Save(ctx context.Context, archive io.Writer, refs ...string) error
 	// GC deletes blobs that nothing leads to.
 	GC(ctx context.Context) (freed int64, err error)
