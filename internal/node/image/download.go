@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -88,20 +89,20 @@ func (s *Store) fill(ctx context.Context, r *remote, want ocispec.Descriptor, w 
 	if w.Offset() == want.Size {
 		return nil
 	}
-	resp, err := r.get(ctx, "/blobs/"+want.Digest.String(), "", w.Offset())
-	if err != nil && isForeign(want) {
-		resp, err = r.foreign(ctx, want, w.Offset(), err)
+	resp, err := r.blob(ctx, want, w.Offset())
+	if err != nil && w.Offset() > 0 && refusesRange(err) {
+		resp, err = r.blob(ctx, want, 0)
 	}
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	from := fmt.Sprintf("bytes %d-", w.Offset())
-	if w.Offset() > 0 && (resp.StatusCode != http.StatusPartialContent || !strings.HasPrefix(resp.Header.Get("Content-Range"), from)) {
-		if resp.StatusCode == http.StatusPartialContent {
-			return fmt.Errorf("asked for %s it sent %q: %w", from, resp.Header.Get("Content-Range"), fault.Invalid)
+	if resp.StatusCode == http.StatusPartialContent {
+		if got, want := resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", w.Offset()); !strings.HasPrefix(got, want) {
+			return fmt.Errorf("asked for %q it sent %q: %w", want, got, fault.Invalid)
 		}
-		if err := w.reset(); err != nil { // it sends the whole
+	} else if w.Offset() > 0 { // it sends the whole
+		if err := w.reset(); err != nil {
 			return err
 		}
 	}
@@ -120,20 +121,29 @@ func (s *Store) fill(ctx context.Context, r *remote, want ocispec.Descriptor, w 
 	return nil
 }
 
-// foreign asks the addresses that a layer names itself, for registries need not
-// hold it. why is what the registry said.
-func (r *remote) foreign(ctx context.Context, want ocispec.Descriptor, offset int64, why error) (*http.Response, error) {
+// blob asks for a blob from an offset on. Registries need not hold a foreign
+// layer; it names addresses itself.
+func (r *remote) blob(ctx context.Context, want ocispec.Descriptor, offset int64) (*http.Response, error) {
+	part := span{offset, want.Size}
+	resp, err := r.get(ctx, "/blobs/"+want.Digest.String(), "", part)
+	if err == nil || !isForeign(want) {
+		return resp, err
+	}
 	for _, u := range want.URLs {
 		if !strings.HasPrefix(u, "https://") {
 			continue
 		}
-		resp, err := r.ask(ctx, http.DefaultClient, u, "", offset)
-		if err == nil {
-			return resp, nil
+		if resp, err = r.ask(ctx, http.DefaultClient, u, "", part); err == nil {
+			break
 		}
-		why = err
 	}
-	return nil, why
+	return resp, err
+}
+
+// refusesRange tells whether a registry may only dislike being asked for a part.
+func refusesRange(err error) bool {
+	var answer *transport.Error
+	return errors.As(err, &answer) && (answer.StatusCode == http.StatusRequestedRangeNotSatisfiable || answer.StatusCode == http.StatusBadRequest)
 }
 
 // counted reports how far a download is.

@@ -41,7 +41,7 @@ func newRegistry(t *testing.T) *testRegistry {
 	t.Helper()
 	reg := &testRegistry{}
 	next := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	reg.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	reg.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reg.mu.Lock()
 		reg.requests = append(reg.requests, r.Method+" "+r.URL.Path)
 		meddle := reg.meddle
@@ -52,6 +52,8 @@ func newRegistry(t *testing.T) *testRegistry {
 		}
 		next.ServeHTTP(w, r)
 	}))
+	reg.Config.ErrorLog = log.New(io.Discard, "", 0)
+	reg.StartTLS()
 	t.Cleanup(reg.Close)
 	reg.host = strings.TrimPrefix(reg.URL, "https://")
 	reg.caFile = filepath.Join(t.TempDir(), "ca.pem")
@@ -225,4 +227,19 @@ func file(name, content string) tar.Header {
 
 func directory(name string) tar.Header {
 	return tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755}
+}
+
+// get returns what the registry answers.
+func (reg *testRegistry) get(t *testing.T, path string) []byte {
+	t.Helper()
+	resp, err := reg.Client().Get(reg.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s = %s, %v", path, resp.Status, err)
+	}
+	return data
 }

@@ -1,8 +1,10 @@
 package image
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,6 +27,7 @@ type Registry struct {
 	CAFiles   []string // PEM files with authorities to trust besides the system's
 	Insecure  bool     // do not check its certificate
 	PlainHTTP bool     // speak HTTP; loopback addresses and http:// mirrors do so unasked
+	Address   string   // host:port to connect to instead of what the host's name resolves to
 	Proxy     string   // URL; empty takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment
 }
 
@@ -96,9 +99,16 @@ func (h *hosts) transport(host string) (*http.Transport, error) {
 		proxy = http.ProxyURL(u)
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	dial := dialer.DialContext
+	if reg.Address != "" {
+		proxy = nil // it would be asked for a name that only we know
+		dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, reg.Address)
+		}
+	}
 	t := &http.Transport{
 		Proxy:                 proxy,
-		DialContext:           dialer.DialContext,
+		DialContext:           dial,
 		TLSClientConfig:       &tls.Config{RootCAs: trust, InsecureSkipVerify: reg.Insecure},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ResponseHeaderTimeout: h.stall,
@@ -178,8 +188,8 @@ func (h *hosts) endpoint(host, path string, plain bool, auth *Auth) (endpoint, e
 		return endpoint{}, err
 	}
 	e := endpoint{host: host, repo: registry.Repo(path), auth: auth.authenticator(), base: base}
-	if len(opts) == 0 && !isLoopback(host) {
-		e.base = httpsOnly{base}
+	if len(opts) == 0 {
+		e.base = &guarded{RoundTripper: base, loopback: isLoopback(host)}
 	}
 	return e, nil
 }
@@ -192,12 +202,34 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// httpsOnly refuses to send anything in the clear. The library would fall back to
-// HTTP for every private address, and with it send passwords.
-type httpsOnly struct{ http.RoundTripper }
+// guarded refuses to send anything in the clear to another machine. The library
+// would fall back to HTTP for every private address, and with it send passwords.
+type guarded struct {
+	http.RoundTripper
+	loopback bool
 
-func (t httpsOnly) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" {
+	mu        sync.Mutex
+	untrusted error // why HTTPS failed, though it is spoken
+}
+
+func (t *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme == "https" {
+		resp, err := t.RoundTripper.RoundTrip(req)
+		var bad *tls.CertificateVerificationError
+		if errors.As(err, &bad) {
+			t.mu.Lock()
+			t.untrusted = err
+			t.mu.Unlock()
+		}
+		return resp, err
+	}
+	t.mu.Lock()
+	untrusted := t.untrusted
+	t.mu.Unlock()
+	switch {
+	case untrusted != nil:
+		return nil, untrusted
+	case !t.loopback:
 		return nil, fmt.Errorf("%s speaks no HTTPS (set plainHTTP for this registry if that is meant): %w", req.URL.Host, fault.Precondition)
 	}
 	return t.RoundTripper.RoundTrip(req)

@@ -43,10 +43,13 @@ func (r *remote) login(ctx context.Context) (*http.Client, error) {
 	return r.client, nil
 }
 
-// get asks for something below the repository, from an offset. The answer's
-// status is 200 or, with an offset, perhaps 206. A registry that falls silent
+// span is the part of a blob to ask for; the zero span is all of it.
+type span struct{ from, size int64 }
+
+// get asks for something below the repository. The answer's status is 200 or,
+// when part is not all, perhaps 206. A registry that falls silent
 // ends the answer's body with an error.
-func (r *remote) get(ctx context.Context, path, accept string, offset int64) (*http.Response, error) {
+func (r *remote) get(ctx context.Context, path, accept string, part span) (*http.Response, error) {
 	client, err := r.login(ctx)
 	if err != nil {
 		return nil, err
@@ -56,10 +59,10 @@ func (r *remote) get(ctx context.Context, path, accept string, offset int64) (*h
 		// Caches that serve many registries tell them apart by this.
 		u.RawQuery = url.Values{"ns": {r.origin}}.Encode()
 	}
-	return r.ask(ctx, client, u.String(), accept, offset)
+	return r.ask(ctx, client, u.String(), accept, part)
 }
 
-func (r *remote) ask(ctx context.Context, client *http.Client, u, accept string, offset int64) (*http.Response, error) {
+func (r *remote) ask(ctx context.Context, client *http.Client, u, accept string, part span) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
@@ -69,15 +72,15 @@ func (r *remote) ask(ctx context.Context, client *http.Client, u, accept string,
 	if accept != "" {
 		req.Header.Set("Accept", accept)
 	}
-	if offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	if part.from > 0 { // with its end, for some registries know no other form
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", part.from, part.size-1))
 	}
 	resp, err := client.Do(req)
 	if err != nil {
 		cancel(nil)
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK && (offset == 0 || resp.StatusCode != http.StatusPartialContent) {
+	if resp.StatusCode != http.StatusOK && (part.from == 0 || resp.StatusCode != http.StatusPartialContent) {
 		defer cancel(nil)
 		defer resp.Body.Close()
 		err := transport.CheckError(resp, http.StatusOK)
@@ -140,7 +143,7 @@ var acceptManifests = strings.Join([]string{
 // the one asked for.
 func (r *remote) manifest(ctx context.Context, ref string) ([]byte, ocispec.Descriptor, error) {
 	var none ocispec.Descriptor
-	resp, err := r.get(ctx, "/manifests/"+ref, acceptManifests, 0)
+	resp, err := r.get(ctx, "/manifests/"+ref, acceptManifests, span{})
 	if err != nil {
 		return nil, none, err
 	}
