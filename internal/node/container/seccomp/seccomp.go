@@ -48,7 +48,8 @@ func Default(caps []string) *specs.LinuxSeccomp {
 	})
 }
 
-// Compile makes the program of a policy. A policy that says something wrong is
+// Compile makes the program of a policy. A policy that is nil or empty has an
+// empty one, which is not to be installed. One that says something wrong is
 // fault.Invalid and one that asks for what the node does not do is
 // fault.Unsupported; both errors name the field.
 func Compile(policy *specs.LinuxSeccomp) (Program, error) {
@@ -56,6 +57,9 @@ func Compile(policy *specs.LinuxSeccomp) (Program, error) {
 }
 
 func compile(policy *specs.LinuxSeccomp, native abi) (Program, error) {
+	if disabled(policy) {
+		return Program{}, nil
+	}
 	flags, err := parseFlags(policy)
 	if err != nil {
 		return Program{}, fmt.Errorf("seccomp: %w", err)
@@ -69,6 +73,11 @@ func compile(policy *specs.LinuxSeccomp, native abi) (Program, error) {
 		return Program{}, fmt.Errorf("seccomp: syscalls: the program has %d instructions, the kernel takes %d: %w", len(filter), maxInstructions, fault.Invalid)
 	}
 	return Program{Filter: filter, Flags: flags}, nil
+}
+
+// disabled tells whether a policy means none, as an OCI runtime takes it.
+func disabled(policy *specs.LinuxSeccomp) bool {
+	return policy == nil || policy.DefaultAction == "" && len(policy.Syscalls) == 0
 }
 
 // parseFlags returns the flags of seccomp(2). A policy that is silent about
