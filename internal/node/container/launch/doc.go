@@ -12,7 +12,7 @@
 //   - parent: the program that calls Start (the keeper). It opens what lies on
 //     the host, such as bind sources and overlay layers, as detached mounts.
 //   - child: the task that runs the table and becomes the container's process.
-//   - template: a mount namespace that holds one empty directory. The child
+//   - template: a mount namespace that holds next to nothing. The child
 //     copies it in place of the host's mount namespace, so the cost of a start
 //     does not grow with what is mounted on the host, and no half-made container
 //     ever holds a mount of the host busy. Propagation does not suffer: a

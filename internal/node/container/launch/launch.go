@@ -110,6 +110,7 @@ type launcher struct {
 	opened   []int    // closed when the start is over
 	users    *userns  // nil in the host's user namespace
 	ns       namespaces
+	early    map[string]*entry // mounts made before the template goes, by destination
 }
 
 func newLauncher(entries int, process *specs.Process) (*launcher, error) {
@@ -172,6 +173,7 @@ func (l *launcher) start(req Request) (*Process, error) {
 	var nested *int32
 	if err == nil {
 		nested = l.enterNamespaces(&args)
+		l.mountEarly(spec.Mounts)
 		l.pivot(root, spec)
 		err = l.filesystem(req, stdio)
 	}

@@ -34,13 +34,16 @@ func (l *launcher) mount(m specs.Mount, req Request, io *stdio) (late bool, err 
 	case m.Type == "devpts" && io.devpts != nil:
 		l.attach(*io.devpts, m.Destination, true)
 		return false, nil
-	case l.users != nil && (m.Type == "sysfs" && !l.ns.has(unix.CLONE_NEWNET) || m.Type == "proc" && !l.ns.has(unix.CLONE_NEWPID)):
+	case l.users != nil && (m.Type == "sysfs" && l.ns.fresh&unix.CLONE_NEWNET == 0 || m.Type == "proc" && !l.ns.has(unix.CLONE_NEWPID)):
 		// A user namespace may not make these for a namespace it does not own.
 		b := specs.Mount{Destination: m.Destination, Source: "/sys", Options: []string{"rbind", "rslave", "rro"}}
 		if m.Type == "proc" {
 			b.Source = "/proc"
 		}
 		return false, l.bind(b, parseOptions(b.Options))
+	case l.early[m.Destination] != nil:
+		l.early[m.Destination].feeds(l.move(0, m.Destination, true, true), 0)
+		return false, nil
 	case !virtual[m.Type]:
 		return false, l.mountHost(m, o)
 	}
@@ -125,14 +128,39 @@ func (l *launcher) mountHost(m specs.Mount, o options) error {
 	return nil
 }
 
+// mountEarly makes the proc and sysfs of a user namespace while the template is
+// still there: the kernel lets it have new ones only where it sees old ones.
+func (l *launcher) mountEarly(mounts []specs.Mount) {
+	if l.users == nil {
+		return
+	}
+	l.early = map[string]*entry{}
+	for _, m := range mounts {
+		fresh := m.Type == "proc" && l.ns.has(unix.CLONE_NEWPID) || m.Type == "sysfs" && l.ns.fresh&unix.CLONE_NEWNET != 0
+		if !fresh {
+			continue
+		}
+		open := l.call("mount", m.Destination, unix.SYS_FSOPEN, l.str(m.Type), unix.FSOPEN_CLOEXEC)
+		create := l.call("mount", m.Destination, unix.SYS_FSCONFIG, 0, unix.FSCONFIG_CMD_CREATE, 0, 0, 0)
+		mount := l.call("mount", m.Destination, unix.SYS_FSMOUNT, 0, unix.FSMOUNT_CLOEXEC, uintptr(parseOptions(m.Options).set))
+		open.feeds(create, 0).feeds(mount, 0)
+		l.early[m.Destination] = mount
+	}
+}
+
 // attach puts a detached mount at its place in the container.
-func (l *launcher) attach(fd int, dest string, dir bool) {
+func (l *launcher) attach(fd int, dest string, dir bool) { l.move(fd, dest, dir, false) }
+
+// move is attach for a mount that another call may make, and whose place must
+// not be a link when strict.
+func (l *launcher) move(fd int, dest string, dir, strict bool) (move *entry) {
 	empty := l.str("")
-	l.target(dest, dir, false, func() []slot {
-		move := l.call("mount", dest, unix.SYS_MOVE_MOUNT, uintptr(fd), empty, 0, empty,
+	l.target(dest, dir, strict, func() []slot {
+		move = l.call("mount", dest, unix.SYS_MOVE_MOUNT, uintptr(fd), empty, 0, empty,
 			unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 		return []slot{{move, 2}, {l.call("close", dest, unix.SYS_CLOSE, 0), 0}}
 	})
+	return move
 }
 
 // bind takes a detached copy of a path of the host. The copy is made here, in

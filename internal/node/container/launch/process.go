@@ -15,7 +15,6 @@ import (
 
 // privileged is what only the host's root may do, before a user namespace.
 func (l *launcher) privileged(p *specs.Process) error {
-	l.call("setsid", "", unix.SYS_SETSID)
 	if p.OOMScoreAdj != nil {
 		// Lowering takes CAP_SYS_RESOURCE, which some machines withhold.
 		l.write("self/oom_score_adj", strconv.Itoa(*p.OOMScoreAdj), unix.EACCES)
@@ -70,6 +69,7 @@ func (l *launcher) loopback() {
 // become makes the child the container's process: its identity, its limits, and
 // last its program. From here on things are only taken away.
 func (l *launcher) become(p *specs.Process, io *stdio, filter Seccomp, root int) error {
+	l.call("setsid", "", unix.SYS_SETSID)
 	l.call("join session keyring", "", unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0).
 		except(unix.ENOSYS, unix.EDQUOT, unix.EPERM, unix.EACCES)
 	for i, fd := range io.fds {

@@ -41,8 +41,8 @@ func (h *host) open() (template, proc *os.File, err error) {
 	return template, proc, nil
 }
 
-// newTemplate makes a mount namespace of one read-only tmpfs with an empty
-// directory in it.
+// newTemplate makes a mount namespace of a read-only tmpfs with an empty directory
+// in it, a proc and a sysfs.
 func newTemplate() (*os.File, error) {
 	ns, err := aside(isolate)
 	if err != nil {
@@ -78,8 +78,10 @@ func emptyRoot() error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Mkdirat(fd, newRoot[1:], 0o755); err != nil {
-		return failed("mkdir", newRoot, err)
+	for _, dir := range []string{newRoot, "/proc", "/sys"} {
+		if err := unix.Mkdirat(fd, dir[1:], 0o755); err != nil {
+			return failed("mkdir", dir, err)
+		}
 	}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
 		return failed("make read-only", "template", err)
@@ -95,6 +97,12 @@ func emptyRoot() error {
 	}
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return failed("unmount", "the host's root", err)
+	}
+	// A user namespace may mount these only where it can see one already.
+	for dir, fstype := range map[string]string{"/proc": "proc", "/sys": "sysfs"} {
+		if err := unix.Mount(fstype, dir, fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return failed("mount", dir, err)
+		}
 	}
 	return nil
 }
