@@ -24,7 +24,7 @@ func collisions(h *netlink.Handle, cfg Config) error {
 	for _, r := range []struct {
 		key   string
 		value netip.Prefix
-	}{{"network.prefix", cfg.Prefix}, {"network.services", cfg.Services}} {
+	}{{"network.podCIDR", cfg.Prefix}, {"network.serviceCIDR", cfg.Services}} {
 		if !r.value.IsValid() {
 			continue
 		}

@@ -9,26 +9,27 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
-// Config holds the settings of a Network. All but MTU, Pool, Services,
+// Config holds the settings of a Network; errors call them by their keys in the
+// configuration file. All but MTU, Pool, Services,
 // NoMasquerade and Reserved are required, and no two nodes on a machine may
 // share Dir, NSDir, Bridge, Table or Prefix.
 type Config struct {
-	Dir    string       `json:"dir"`    // where assignments are written down
-	NSDir  string       `json:"nsDir"`  // where namespaces are pinned; best on a tmpfs
-	Bridge string       `json:"bridge"` // name of the bridge, at most 15 letters
-	Table  string       `json:"table"`  // name of the nftables table
-	Prefix netip.Prefix `json:"prefix"` // this node's pod range
-	MTU    int          `json:"mtu"`    // of the pods' links; zero takes the default route's
-	Pool   int          `json:"pool"`   // how many namespaces wait ready
+	Dir    string       // where assignments are written down
+	NSDir  string       // where namespaces are pinned; best on a tmpfs
+	Bridge string       // name of the bridge, at most 15 letters
+	Table  string       // name of the nftables table
+	Prefix netip.Prefix // this node's pod range
+	MTU    int          // of the pods' links; zero takes the default route's
+	Pool   int          // how many namespaces wait ready
 
 	// Services is the range of Service addresses: checked against the machine's
 	// routes, never masqueraded.
-	Services netip.Prefix `json:"services"`
+	Services netip.Prefix
 	// NoMasquerade lists where pods are seen with their own address, besides
 	// Prefix and Services: the other nodes' pod ranges.
-	NoMasquerade []netip.Prefix `json:"noMasquerade"`
+	NoMasquerade []netip.Prefix
 	// Reserved lists host ports that no pod may have.
-	Reserved []uint16 `json:"reserved"`
+	Reserved []uint16
 }
 
 // bridgePorts is how many ports the kernel gives a bridge (BR_MAX_PORTS less
@@ -36,19 +37,19 @@ type Config struct {
 const bridgePorts = 1023
 
 func (c Config) check() error {
-	for key, value := range map[string]string{"dir": c.Dir, "nsDir": c.NSDir, "bridge": c.Bridge, "table": c.Table} {
+	for name, value := range map[string]string{"directory": c.Dir, "namespace directory": c.NSDir, "bridge": c.Bridge, "table": c.Table} {
 		if value == "" {
-			return fmt.Errorf("network.%s: must be set: %w", key, fault.Invalid)
+			return fmt.Errorf("network: no %s is set: %w", name, fault.Invalid)
 		}
 	}
 	if len(c.Bridge) > 15 || strings.ContainsAny(c.Bridge, "/ :\t\n") {
 		return fmt.Errorf("network.bridge %q: not a link name (at most 15 letters, no slash, colon or space): %w", c.Bridge, fault.Invalid)
 	}
 	if !c.Prefix.IsValid() || !c.Prefix.Addr().Is4() || c.Prefix.Bits() > 29 || c.Prefix.Bits() < 8 {
-		return fmt.Errorf("network.prefix %s: must be an IPv4 range between /8 and /29: %w", c.Prefix, fault.Invalid)
+		return fmt.Errorf("network.podCIDR %s: must be an IPv4 range between /8 and /29: %w", c.Prefix, fault.Invalid)
 	}
 	if c.Services.IsValid() && c.Services.Overlaps(c.Prefix) {
-		return fmt.Errorf("network.services %s: overlaps network.prefix %s: %w", c.Services, c.Prefix, fault.Invalid)
+		return fmt.Errorf("network.serviceCIDR %s: overlaps network.podCIDR %s: %w", c.Services, c.Prefix, fault.Invalid)
 	}
 	if c.Pool < 0 || c.Pool > bridgePorts {
 		return fmt.Errorf("network.pool %d: must be between 0 and %d, the ports of a bridge: %w", c.Pool, bridgePorts, fault.Invalid)

@@ -91,7 +91,7 @@ func (n *Network) open() (err error) {
 			continue
 		}
 		if pinned(r.NetNS) {
-			return fmt.Errorf("network.prefix %s: pod %s/%s still has %s: set it back, or take the node down before changing it: %w",
+			return fmt.Errorf("network.podCIDR %s: pod %s/%s still has %s: set it back, or take the node down before changing it: %w",
 				n.cfg.Prefix, r.Namespace, r.Name, r.addr(), fault.Precondition)
 		}
 		// The machine was rebooted in between: the pod is gone already.

@@ -64,7 +64,7 @@ func hostPorts(pod Pod, reserved []uint16) (map[hostPort]uint16, error) {
 			h.addr = ip
 		}
 		if slices.Contains(reserved, h.port) {
-			return nil, fmt.Errorf("host %s: reserved for the node itself (network.reserved): %w", h, fault.Exists)
+			return nil, fmt.Errorf("host %s: reserved for the node itself: %w", h, fault.Exists)
 		}
 		for other := range found {
 			if h.conflicts(other) {

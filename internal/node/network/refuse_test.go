@@ -40,11 +40,11 @@ func TestOpenRefuses(t *testing.T) {
 		kind    fault.Kind
 	}{
 		"a pod range inside a route": {route(unix.RTN_UNICAST, "10.0.0.0/8"), nil,
-			"network: network.prefix 10.42.0.0/16: this machine already has the route to 10.0.0.0/8 through link vpn0 there: set network.prefix to a range that nobody uses: not possible now", fault.Precondition},
+			"network: network.podCIDR 10.42.0.0/16: this machine already has the route to 10.0.0.0/8 through link vpn0 there: set network.podCIDR to a range that nobody uses: not possible now", fault.Precondition},
 		"a pod range around an address": {func(t *testing.T) { other(t, "lan0"); addrUp(t, "lan0", "10.42.7.1/24") }, nil,
-			"network: network.prefix 10.42.0.0/16: this machine already has the address 10.42.7.1/24 of link lan0 there: set network.prefix to a range that nobody uses: not possible now", fault.Precondition},
+			"network: network.podCIDR 10.42.0.0/16: this machine already has the address 10.42.7.1/24 of link lan0 there: set network.podCIDR to a range that nobody uses: not possible now", fault.Precondition},
 		"a service range inside a route": {route(unix.RTN_UNICAST, "10.43.0.0/24"), nil,
-			"network: network.services 10.43.0.0/16: this machine already has the route to 10.43.0.0/24 through link vpn0 there: set network.services to a range that nobody uses: not possible now", fault.Precondition},
+			"network: network.serviceCIDR 10.43.0.0/16: this machine already has the route to 10.43.0.0/24 through link vpn0 there: set network.serviceCIDR to a range that nobody uses: not possible now", fault.Precondition},
 		"no range for a default route in two halves": {route(unix.RTN_UNICAST, "0.0.0.0/1"), nil, "", ""},
 		"no range for a route that leads nowhere":    {route(unix.RTN_BLACKHOLE, "10.0.0.0/8"), nil, "", ""},
 		"a bridge name that is another link's": {func(t *testing.T) { other(t, "sampan0") }, nil,
@@ -52,10 +52,10 @@ func TestOpenRefuses(t *testing.T) {
 		"a bridge of somebody else": {func(t *testing.T) {
 			must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "sampan0"}}))
 		}, nil, "network.bridge sampan0: the name is taken by a bridge link", fault.Exists},
-		"a config without a bridge name": {nil, func(c *Config) { c.Bridge = "" }, "network.bridge: must be set: invalid", fault.Invalid},
+		"a config without a bridge name": {nil, func(c *Config) { c.Bridge = "" }, "network: no bridge is set: invalid", fault.Invalid},
 		"a bridge name that is too long": {nil, func(c *Config) { c.Bridge = "a-name-of-16-let" }, "not a link name", fault.Invalid},
-		"an IPv6 pod range":              {nil, func(c *Config) { c.Prefix = netip.MustParsePrefix("fd00::/64") }, "network.prefix fd00::/64: must be an IPv4 range", fault.Invalid},
-		"ranges that overlap each other": {nil, func(c *Config) { c.Services = netip.MustParsePrefix("10.42.128.0/20") }, "network.services 10.42.128.0/20: overlaps network.prefix 10.42.0.0/16", fault.Invalid},
+		"an IPv6 pod range":              {nil, func(c *Config) { c.Prefix = netip.MustParsePrefix("fd00::/64") }, "network.podCIDR fd00::/64: must be an IPv4 range", fault.Invalid},
+		"ranges that overlap each other": {nil, func(c *Config) { c.Services = netip.MustParsePrefix("10.42.128.0/20") }, "network.serviceCIDR 10.42.128.0/20: overlaps network.podCIDR 10.42.0.0/16", fault.Invalid},
 		"a pool larger than a bridge":    {nil, func(c *Config) { c.Pool = 2000 }, "network.pool 2000", fault.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
