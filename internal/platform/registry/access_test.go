@@ -92,6 +92,9 @@ func TestAMountDoesNotShowWhatMayNotBePulled(t *testing.T) {
 	if a := n.do("POST", "/v2/shop/x/blobs/uploads/?from=private&mount="+d, ""); a.status != http.StatusAccepted {
 		t.Errorf("mount from a private repository = %d, want an upload", a.status)
 	}
+	if a := n.do("POST", "/v2/shop/x/blobs/uploads/?mount="+d, ""); a.status != http.StatusAccepted {
+		t.Errorf("mount from anywhere = %d, want an upload", a.status)
+	}
 	if a := n.do("HEAD", "/v2/shop/x/blobs/"+d, ""); a.status != http.StatusNotFound {
 		t.Errorf("the private blob = %d", a.status)
 	}

@@ -61,3 +61,19 @@ func (l links) remove(repo string, d digest.Digest) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// holders lists the repositories that have a blob.
+func (l links) holders(d digest.Digest) (repos []string) {
+	// What cannot be read holds nothing that could be mounted.
+	_ = filepath.WalkDir(l.root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() || entry.Name() != "_blobs" {
+			return nil
+		}
+		repo, err := filepath.Rel(l.root, filepath.Dir(path))
+		if repo = filepath.ToSlash(repo); err == nil && l.has(repo, d) {
+			repos = append(repos, repo)
+		}
+		return fs.SkipDir
+	})
+	return repos
+}

@@ -19,9 +19,9 @@ import (
 // maxPage is how many names one answer has at most; a Link leads to more.
 const maxPage = 1000
 
-// listRepositories answers the catalog.
-func (r *Registry) listRepositories(w http.ResponseWriter, req *http.Request) {
-	var repos []string
+// repositories lists those that have a manifest.
+func (r *Registry) repositories() []string {
+	repos := []string{}
 	for _, n := range r.names.List("") {
 		repo, _, _ := strings.Cut(n.Name, "@")
 		if i := strings.LastIndexByte(repo, ':'); i >= 0 {
@@ -30,7 +30,12 @@ func (r *Registry) listRepositories(w http.ResponseWriter, req *http.Request) {
 		repos = append(repos, repo)
 	}
 	slices.Sort(repos)
-	page, err := paginate(w, req, slices.Compact(repos))
+	return slices.Compact(repos)
+}
+
+// listRepositories answers the catalog.
+func (r *Registry) listRepositories(w http.ResponseWriter, req *http.Request) {
+	page, err := paginate(w, req, r.repositories())
 	if err != nil {
 		r.fail(w, req, err)
 		return

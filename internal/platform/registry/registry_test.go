@@ -109,7 +109,7 @@ func TestAnIndexIsPushedWithItsImages(t *testing.T) {
 
 func TestTagsAndRepositoriesAreListedInPages(t *testing.T) {
 	n := start(t)
-	img := pushed(t, n, "shop/web:a")
+	pushed(t, n, "shop/web:a")
 	for _, tag := range []string{"b", "c", "d"} {
 		if err := crane.Tag(n.addr+"/shop/web:a", tag, n.client()...); err != nil {
 			t.Fatal(err)
@@ -142,7 +142,6 @@ func TestTagsAndRepositoriesAreListedInPages(t *testing.T) {
 	if a := n.do("GET", "/v2/nope/tags/list", ""); a.status != http.StatusNotFound || !strings.Contains(a.body, "NAME_UNKNOWN") {
 		t.Errorf("tags of an unknown repository = %d %s", a.status, a.body)
 	}
-	_ = img
 }
 
 func TestDeletingATagKeepsTheManifestAndDeletingThatTakesItsTags(t *testing.T) {
@@ -191,6 +190,12 @@ func TestABlobBelongsToTheRepositoriesThatItWasPushedOrMountedTo(t *testing.T) {
 	}
 	if a := n.do("GET", "/v2/two/blobs/"+d, "", "Range: bytes=10-19"); a.status != http.StatusPartialContent || len(a.body) != 10 {
 		t.Errorf("range of a mounted blob = %d, %d bytes", a.status, len(a.body))
+	}
+	if a := n.do("GET", "/v2/two/blobs/"+d, "", "Range: bytes=-7"); a.status != http.StatusPartialContent || len(a.body) != 7 {
+		t.Errorf("the last bytes of a blob = %d, %d bytes", a.status, len(a.body))
+	}
+	if a := n.do("POST", "/v2/four/blobs/uploads/?mount="+d, ""); a.status != http.StatusCreated {
+		t.Errorf("mount from anywhere = %d", a.status)
 	}
 	if a := n.do("DELETE", "/v2/two/blobs/"+d, ""); a.status != http.StatusAccepted {
 		t.Errorf("delete = %d", a.status)

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"cuelabs.dev/go/oci/ociregistry"
 	"cuelabs.dev/go/oci/ociregistry/ociref"
 	"github.com/opencontainers/go-digest"
 )
@@ -78,25 +77,50 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			handle = func(w http.ResponseWriter, req *http.Request) { r.cancelUpload(w, req, t) }
 		case "uploads POST":
 			r.mountOrUpload(req)
+		case "blobs GET":
+			r.fromTheEnd(req, t)
 		}
 	}
 	handle(w, req)
 }
 
 // mountOrUpload makes an upload of a request to mount what cannot be mounted:
-// the protocol wants the client to be offered one, not an error.
+// the protocol wants the client to be offered one, not an error. A client that
+// does not say from where gets it from any repository that it may read.
 func (r *Registry) mountOrUpload(req *http.Request) {
 	query := req.URL.Query()
-	from, d := query.Get("from"), query.Get("mount")
+	d := digest.Digest(query.Get("mount"))
 	if d == "" {
 		return
 	}
-	if from != "" && r.check(req, Pull, from) == nil && digest.Digest(d).Validate() == nil {
-		if _, err := r.resolveBlob(req.Context(), from, ociregistry.Digest(d)); err == nil {
-			return
-		}
+	from := []string{query.Get("from")}
+	if from[0] == "" {
+		from = r.links.holders(d)
 	}
 	query.Del("mount")
 	query.Del("from")
+	for _, repo := range from {
+		if d.Validate() != nil || !r.links.has(repo, d) || r.check(req, Pull, repo) != nil {
+			continue
+		}
+		if _, err := r.blobs.Stat(d); err == nil {
+			query.Set("mount", d.String())
+			query.Set("from", repo)
+			break
+		}
+	}
 	req.URL.RawQuery = query.Encode()
+}
+
+// fromTheEnd rewrites a range of the last so many bytes, which ociserver does
+// not know.
+func (r *Registry) fromTheEnd(req *http.Request, t target) {
+	last, ok := strings.CutPrefix(req.Header.Get("Range"), "bytes=-")
+	n, err := strconv.ParseInt(last, 10, 64)
+	if !ok || err != nil || n <= 0 {
+		return
+	}
+	if size, err := r.blobs.Stat(digest.Digest(t.ref)); err == nil {
+		req.Header.Set("Range", "bytes="+strconv.FormatInt(max(size-n, 0), 10)+"-")
+	}
 }
