@@ -19,6 +19,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
 	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 )
 
@@ -29,12 +30,13 @@ type Spec struct {
 	OCI  *specs.Spec `json:"oci"`  // process, mounts, namespaces (those with a Path are joined), linux
 	Root Rootfs      `json:"root"` // what / is; OCI.Root gives only Readonly
 
-	Log       string `json:"log,omitempty"`       // file for output in CRI format; empty keeps none
-	LogSize   int64  `json:"logSize,omitempty"`   // bytes after which the keeper rotates it; zero leaves that to ReopenLog
-	LogFiles  int    `json:"logFiles,omitempty"`  // how many files rotation keeps
-	Stdin     bool   `json:"stdin,omitempty"`     // keep an input open for Attach
-	StdinOnce bool   `json:"stdinOnce,omitempty"` // close it when the first Attach ends
-	Runtime   string `json:"runtime,omitempty"`   // handler: "" is the native path, else a configured OCI runtime
+	Log        string `json:"log,omitempty"`        // file for output in CRI format; empty keeps none
+	LogSize    int64  `json:"logSize,omitempty"`    // bytes after which the keeper rotates it; zero leaves that to ReopenLog
+	LogFiles   int    `json:"logFiles,omitempty"`   // how many files rotation keeps
+	Stdin      bool   `json:"stdin,omitempty"`      // keep an input open for Attach
+	StdinOnce  bool   `json:"stdinOnce,omitempty"`  // close it when the first Attach ends
+	HoldOutput bool   `json:"holdOutput,omitempty"` // read no output before the first Attach, so that it misses nothing
+	Runtime    string `json:"runtime,omitempty"`    // handler: "" is the native path, else a configured OCI runtime
 }
 
 // Rootfs says what a container's / is made of: an overlay when Lower is set,
@@ -60,6 +62,7 @@ type Status struct {
 	Code     int       `json:"code"`          // exit code; 128+n after signal n; 255 when nobody could read it
 	OOM      bool      `json:"oom,omitempty"` // the kernel killed a process of it for memory
 	Reason   string    `json:"reason,omitempty"`
+	Runtime  string    `json:"runtime,omitempty"` // handler; "" is the native path
 }
 
 // Exit tells that a container has ended and its output is written.
@@ -89,20 +92,7 @@ type Namespaces struct {
 }
 
 // Stats is what a container or a pod's cgroup has used.
-type Stats struct {
-	Time            time.Time
-	CPU             time.Duration // total processor time
-	Memory          uint64        // bytes charged
-	WorkingSet      uint64        // Memory without what the kernel can drop at once
-	RSS             uint64
-	PageFaults      uint64
-	MajorPageFaults uint64
-	MemoryLimit     uint64 // 0: none
-	PIDs            uint64
-	IOReadBytes     uint64
-	IOWriteBytes    uint64
-	Swap            uint64
-}
+type Stats = cgroup.Stats
 
 // NamespaceRequest says which namespaces a pod's containers share.
 type NamespaceRequest struct {

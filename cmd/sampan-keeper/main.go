@@ -1,0 +1,52 @@
+// Sampan-keeper starts a node's containers and keeps them: their processes,
+// terminals, inputs and logs. The daemon starts it; it outlives the daemon.
+//
+//	sampan-keeper --dir DIR    keep the containers of DIR
+//	sampan-keeper pause        be the first process of a shared process namespace
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/node/container/keeper"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "pause" {
+		keeper.Pause()
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "sampan-keeper:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	dir := flag.String("dir", "", "directory of the keeper's socket and its containers' state")
+	flag.Parse()
+	if *dir == "" {
+		return fmt.Errorf("--dir is required")
+	}
+	// Little lives long here; a small heap matters more than its collection.
+	debug.SetGCPercent(50)
+	file, err := os.OpenFile(filepath.Join(*dir, keeper.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	// A hangup of the terminal that the daemon was started from is not ours.
+	signal.Ignore(unix.SIGHUP, unix.SIGINT)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	return keeper.Run(ctx, keeper.Config{Dir: *dir}, slog.New(slog.NewTextHandler(file, nil)))
+}

@@ -1,0 +1,255 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+const nsDir = "ns"
+
+// namespaces are those that pods' containers share. Each is pinned by a bind
+// mount of its file, so that it lives without a process.
+type namespaces struct {
+	dir string
+	mu  sync.Mutex
+}
+
+func newNamespaces(dir string) *namespaces { return &namespaces{dir: dir} }
+
+// prepare mounts the directory for the pins, private so that no pin spreads to
+// another mount namespace and stays there.
+func (n *namespaces) prepare() error {
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return fmt.Errorf("pod namespaces: %w", err)
+	}
+	if mounted(n.dir) {
+		return nil
+	}
+	if err := unix.Mount("tmpfs", n.dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=700,size=16m"); err != nil {
+		return fmt.Errorf("pod namespaces: mount tmpfs on %s: %w", n.dir, err)
+	}
+	if err := unix.Mount("", n.dir, "", unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("pod namespaces: make %s private: %w", n.dir, err)
+	}
+	return nil
+}
+
+// mounted tells whether something is mounted on dir itself.
+func mounted(dir string) bool {
+	var here, above unix.Stat_t
+	if unix.Stat(dir, &here) != nil || unix.Stat(filepath.Dir(dir), &above) != nil {
+		return false
+	}
+	return here.Dev != above.Dev
+}
+
+// Namespaces makes the namespaces that the containers of a pod share and that
+// live without a process, with the host name and sysctls set. Those of a known
+// pod are returned as they are.
+func (r *Runtime) Namespaces(_ context.Context, pod string, want NamespaceRequest) (Namespaces, error) {
+	ns, err := r.ns.make(pod, want)
+	if err != nil {
+		return Namespaces{}, fmt.Errorf("namespaces of pod %s: %w", pod, err)
+	}
+	return ns, nil
+}
+
+// ReleaseNamespaces lets go of a pod's. Repeating it is not an error.
+func (r *Runtime) ReleaseNamespaces(_ context.Context, pod string) error {
+	if err := r.ns.release(pod); err != nil {
+		return fmt.Errorf("release namespaces of pod %s: %w", pod, err)
+	}
+	return nil
+}
+
+func (n *namespaces) make(pod string, want NamespaceRequest) (Namespaces, error) {
+	if pod == "" || strings.ContainsAny(pod, "/\x00") || pod == "." || pod == ".." {
+		return Namespaces{}, fmt.Errorf("pod %q: %w", pod, fault.Invalid)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ns := Namespaces{Net: want.Net}
+	dir := filepath.Join(n.dir, pod)
+	if want.IPC {
+		ns.IPC = filepath.Join(dir, "ipc")
+	}
+	if want.UTS {
+		ns.UTS = filepath.Join(dir, "uts")
+	}
+	// The directory gets its name last: one that is there is whole.
+	if _, err := os.Stat(dir); err == nil {
+		return ns, nil
+	}
+	aside := filepath.Join(n.dir, ".making-"+pod)
+	if err := dropPins(aside); err != nil {
+		return Namespaces{}, err
+	}
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		return Namespaces{}, err
+	}
+	made := make(chan error)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, and with it what it
+		// was a member of.
+		runtime.LockOSThread()
+		made <- pinNew(aside, want)
+	}()
+	err := <-made
+	if err == nil {
+		err = os.Rename(aside, dir)
+	}
+	if err != nil {
+		return Namespaces{}, errors.Join(err, dropPins(aside))
+	}
+	return ns, nil
+}
+
+// pinNew puts the calling thread into new namespaces, sets them up and pins them.
+func pinNew(dir string, want NamespaceRequest) error {
+	flags := 0
+	var kinds []string
+	if want.IPC {
+		flags |= unix.CLONE_NEWIPC
+		kinds = append(kinds, "ipc")
+	}
+	if want.UTS {
+		flags |= unix.CLONE_NEWUTS
+		kinds = append(kinds, "uts")
+	}
+	if flags != 0 {
+		if err := unix.Unshare(flags); err != nil {
+			return fmt.Errorf("unshare: %w", err)
+		}
+	}
+	if want.UTS && want.Hostname != "" {
+		if err := unix.Sethostname([]byte(want.Hostname)); err != nil {
+			return fmt.Errorf("host name %q: %w", want.Hostname, err)
+		}
+	}
+	if err := setSysctls(want); err != nil {
+		return err
+	}
+	for _, kind := range kinds {
+		pin := filepath.Join(dir, kind)
+		f, err := os.OpenFile(pin, os.O_CREATE|os.O_RDONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		f.Close()
+		if err := unix.Mount("/proc/thread-self/ns/"+kind, pin, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("pin %s namespace on %s: %w", kind, pin, err)
+		}
+	}
+	return nil
+}
+
+// setSysctls writes those that the namespaces hold; the thread is in them.
+func setSysctls(want NamespaceRequest) error {
+	if want.Net != "" {
+		f, err := os.Open(want.Net)
+		if err != nil {
+			return fmt.Errorf("network namespace: %w", err)
+		}
+		defer f.Close()
+		if err := unix.Setns(descriptor(f), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("join network namespace %s: %w", want.Net, err)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(want.Sysctls)) {
+		if err := namespaced(key, want); err != nil {
+			return err
+		}
+		// A key is written with dots or with slashes; then dots belong to names.
+		path := key
+		if !strings.Contains(key, "/") {
+			path = strings.ReplaceAll(key, ".", "/")
+		}
+		if err := os.WriteFile(filepath.Join("/proc/sys", path), []byte(want.Sysctls[key]), 0); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("sysctl %s: this kernel has none of that name: %w", key, fault.Invalid)
+			}
+			return fmt.Errorf("sysctl %s=%q: %w: %w", key, want.Sysctls[key], fault.Invalid, err)
+		}
+	}
+	return nil
+}
+
+// namespaced refuses a sysctl that would change the host.
+func namespaced(key string, want NamespaceRequest) error {
+	name := strings.ReplaceAll(key, "/", ".")
+	switch {
+	case strings.Contains(name, ".."):
+	case strings.HasPrefix(name, "net.") && want.Net != "":
+		return nil
+	case want.UTS && (name == "kernel.hostname" || name == "kernel.domainname"):
+		return nil
+	case want.IPC && (strings.HasPrefix(name, "fs.mqueue.") || slices.Contains(ipcSysctls[:], name)):
+		return nil
+	}
+	return fmt.Errorf("sysctl %s: it is not the pod's own: %w", key, fault.Invalid)
+}
+
+var ipcSysctls = [...]string{
+	"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+	"kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+}
+
+func (n *namespaces) release(pod string) error {
+	if pod == "" || strings.ContainsAny(pod, "/\x00") {
+		return fmt.Errorf("pod %q: %w", pod, fault.Invalid)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return dropPins(filepath.Join(n.dir, pod))
+}
+
+// dropPins unmounts and removes what pins a pod's namespaces.
+func dropPins(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		pin := filepath.Join(dir, e.Name())
+		if err := unix.Unmount(pin, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+			return fmt.Errorf("unmount %s: %w", pin, err)
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+// close unmounts everything.
+func (n *namespaces) close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	entries, err := os.ReadDir(n.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if err := dropPins(filepath.Join(n.dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if mounted(n.dir) {
+		if err := unix.Unmount(n.dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", n.dir, err)
+		}
+	}
+	return nil
+}

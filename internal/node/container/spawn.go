@@ -1,0 +1,104 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container/wire"
+)
+
+// Where the keeper listens and writes, below Config.Dir.
+const (
+	keeperSocket = "keeper.sock"
+	keeperLog    = "keeper.log"
+	keeperLock   = "keeper.lock"
+)
+
+// dial connects to the keeper, after starting one if none answers.
+func (r *Runtime) dial(ctx context.Context) (*link, error) {
+	path := filepath.Join(r.cfg.Dir, keeperSocket)
+	conn, err := wire.Dial(path)
+	if err != nil {
+		if err := r.spawn(); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for conn == nil {
+		if conn, err = wire.Dial(path); err == nil {
+			break
+		}
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("keeper does not answer (see %s): %w: %w", filepath.Join(r.cfg.Dir, keeperLog), fault.Unavailable, err)
+		}
+	}
+	peer, err := conn.Peer()
+	if err != nil || peer.Uid != uint32(os.Geteuid()) {
+		conn.Close()
+		return nil, fmt.Errorf("keeper socket %s belongs to user %d: %w", path, peer.Uid, fault.Forbidden)
+	}
+	return newLink(ctx, conn, r.event)
+}
+
+// spawn starts a keeper that does not end with this process.
+func (r *Runtime) spawn() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("start keeper: %w", err)
+	}
+	defer null.Close()
+	// What the Go runtime says of a crash has no other place.
+	trace, err := os.OpenFile(filepath.Join(r.cfg.Dir, keeperLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("start keeper: %w", err)
+	}
+	defer trace.Close()
+	cmd := exec.Command(r.cfg.Keeper, "--dir", r.cfg.Dir)
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, trace
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start keeper: %w", err)
+	}
+	r.settleIn(cmd.Process.Pid)
+	// It is our child as long as we live; its end shows on the connection.
+	// Not one of our own goroutines: the keeper outlives us.
+	go func() { _ = cmd.Wait() }()
+	return nil
+}
+
+// settleIn takes the keeper out of the daemon's cgroup, with which it would be
+// killed when the daemon's unit stops, and out of the sight of the OOM killer.
+func (r *Runtime) settleIn(pid int) {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("-999"), 0); err != nil && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
+		r.log.Warn("keeper can be killed for memory", "err", err)
+	}
+	if r.cfg.KeeperCgroup == "" {
+		return
+	}
+	group, err := r.cfg.Cgroups.Open(r.cfg.KeeperCgroup)
+	if errors.Is(err, fault.NotFound) {
+		group, err = r.cfg.Cgroups.Create(context.Background(), r.cfg.KeeperCgroup, nil)
+	}
+	if err == nil {
+		for _, dir := range group.Mounts() {
+			err = errors.Join(err, os.WriteFile(filepath.Join(dir, "cgroup.procs"), fmt.Appendf(nil, "%d", pid), 0))
+		}
+	}
+	if err != nil {
+		r.log.Warn("keeper has no cgroup of its own", "err", err)
+	}
+}
