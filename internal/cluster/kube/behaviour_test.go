@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -184,4 +185,34 @@ func testMetrics(t *testing.T, client *kubernetes.Clientset) {
 		})
 	}
 	t.Logf("figures of nodes and pods after %s", time.Since(began))
+}
+
+// testPodStart measures what Kubernetes itself costs a pod: the engine here
+// takes no time at all.
+func testPodStart(t *testing.T, client *kubernetes.Clientset) {
+	const pods = 9
+	took := make([]time.Duration, pods)
+	for i := range took {
+		name := fmt.Sprintf("quick-%d", i)
+		watch, err := client.CoreV1().Pods("default").Watch(t.Context(), metav1.SingleObject(metav1.ObjectMeta{Name: name}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := client.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: podSpec()}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for e := range watch.ResultChan() {
+			if p, ok := e.Object.(*corev1.Pod); ok && p.Status.Phase == corev1.PodRunning {
+				break
+			}
+		}
+		took[i] = time.Since(began)
+		watch.Stop()
+	}
+	slices.Sort(took)
+	t.Logf("pod created to Running: median %s, all %s", took[pods/2], took)
+	if took[pods/2] > time.Second {
+		t.Errorf("a pod takes %s to run; something waits", took[pods/2])
+	}
 }

@@ -144,6 +144,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("second server: %v, %s; want a refusal that names the directory", err, out)
 		}
 	})
+	t.Run("a pod runs at once", func(t *testing.T) { testPodStart(t, client) })
 	t.Run("kubectl top has figures", func(t *testing.T) { testMetrics(t, client) })
 	t.Run("it is small and quiet when idle", func(t *testing.T) { testIdle(t, server) })
 	whole := t
@@ -297,6 +298,7 @@ func (s *server) config(t *testing.T, cfg Config) *rest.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config.QPS, config.Burst = clientQPS, clientBurst // or the client waits, not the server
 	return config
 }
 
