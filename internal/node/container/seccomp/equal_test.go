@@ -124,3 +124,27 @@ func TestLargePoliciesMeanWhatLibseccompMakesOfThem(t *testing.T) {
 		})
 	}
 }
+
+func TestNumbersAreThoseOfLibseccomp(t *testing.T) {
+	r := newReference(t)
+	policy := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
+	for _, sys := range syscalls {
+		policy.Syscalls = append(policy.Syscalls, specs.LinuxSyscall{Names: []string{sys.name}, Action: specs.ActAllow})
+	}
+	v := r.ask(t, policy, x8664)
+	for _, sys := range syscalls {
+		numbers, known := v.numbers[sys.name]
+		if !known {
+			continue
+		}
+		for a, nr := range numbers {
+			// Below zero it means a call that the abi lacks, or reaches by way of another.
+			if nr >= 0 && nr != sys.nr[a] && !v.foreign[uint32(nr)] {
+				t.Errorf("%s on %s: %d, want %d", sys.name, scmpName(abi(a)), sys.nr[a], nr)
+			}
+		}
+	}
+	if len(v.numbers) < 450 {
+		t.Errorf("libseccomp knows only %d of our %d names", len(v.numbers), len(syscalls))
+	}
+}

@@ -9,7 +9,9 @@
 //     that an architecture does not have is ignored there;
 //   - a rule's conditions must all hold; two on the same argument make two rules;
 //   - a rule without conditions wins over those with, and of several the first
-//     counts; a rule whose action is the default's is no rule;
+//     counts; a rule whose action is the default's is no rule; of several rules
+//     with conditions each counts, where libseccomp 2.5 loses some that compare
+//     with other operators than equality;
 //   - calls newer than the newest that the policy names fail with ENOSYS where
 //     the default is to refuse, so that programs fall back to older calls;
 //   - programs of an architecture that the policy does not list are killed.
