@@ -79,6 +79,8 @@ func check(spec *specs.Spec) error {
 		return fmt.Errorf("intelRdt: %w", fault.Unsupported)
 	case len(spec.Linux.NetDevices) > 0:
 		return fmt.Errorf("netDevices: %w", fault.Unsupported)
+	case spec.Linux.Seccomp != nil && spec.Linux.Seccomp.ListenerPath != "":
+		return fmt.Errorf("seccomp listener: %w", fault.Unsupported)
 	case spec.Linux.MemoryPolicy != nil:
 		return fmt.Errorf("memoryPolicy: %w", fault.Unsupported)
 	case spec.Process.Cwd != "" && spec.Process.Cwd[0] != '/':

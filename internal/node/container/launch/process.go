@@ -46,6 +46,14 @@ func (l *launcher) identify(spec *specs.Spec) {
 	if l.ns.fresh&unix.CLONE_NEWNET != 0 {
 		l.loopback()
 	}
+	if l.ns.fresh&unix.CLONE_NEWTIME != 0 && len(spec.Linux.TimeOffsets) > 0 {
+		var text strings.Builder
+		for _, clock := range slices.Sorted(maps.Keys(spec.Linux.TimeOffsets)) {
+			o := spec.Linux.TimeOffsets[clock]
+			fmt.Fprintf(&text, "%s %d %d\n", clock, o.Secs, o.Nanosecs)
+		}
+		l.write("self/timens_offsets", text.String())
+	}
 	for _, key := range slices.Sorted(maps.Keys(spec.Linux.Sysctl)) {
 		l.write("sys/"+sysctlPath(key), spec.Linux.Sysctl[key])
 	}

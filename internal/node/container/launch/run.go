@@ -57,7 +57,7 @@ func (t *table) run(args cloneArgs, nested *int32) (*Process, error) {
 		return nil, t.err
 	}
 	late := make(chan struct{})
-	watchdog := time.AfterFunc(limit, func() {
+	watchdog := time.AfterFunc(t.limit, func() {
 		defer close(late)
 		for _, fd := range []*int32{nested, pidfd} {
 			if fd != nil && atomic.LoadInt32(fd) >= 0 {

@@ -58,6 +58,10 @@ func TestStartedProcess(t *testing.T) {
 		"can have a soft limit below the hard one": {[]string{"grep processes /proc/self/limits"}, func(s *specs.Spec) {
 			s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NPROC", Soft: 70, Hard: 90}}
 		}, `Max processes +70 +90 `},
+		"has the clock of its time namespace": {[]string{"cat /proc/uptime"}, func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})
+			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1000000000}}
+		}, `^10\d{8}\.`},
 		"is the user and groups of the specification": {[]string{"id", "env HOME", "grep CapEff /proc/self/status"}, func(s *specs.Spec) {
 			s.Process.User = specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{5, 7}}
 			s.Process.Capabilities.Effective = nil

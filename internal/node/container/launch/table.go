@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,7 @@ type table struct {
 	steps []step
 	room  int // entries that fit
 	free  int // offset of the first free byte
+	limit time.Duration
 	err   error
 }
 
@@ -67,7 +69,7 @@ func newTable(entries, data int) (*table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory for the start table: %w", err)
 	}
-	t := &table{mem: mem, hdr: (*header)(unsafe.Pointer(&mem[0])), room: entries}
+	t := &table{mem: mem, hdr: (*header)(unsafe.Pointer(&mem[0])), room: entries, limit: limit}
 	t.free = int(unsafe.Sizeof(header{})) + entries*int(unsafe.Sizeof(entry{}))
 	t.hdr.block = math.MaxUint64
 	t.hdr.first = uintptr(unsafe.Pointer(t.entry(0)))
