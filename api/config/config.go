@@ -195,18 +195,24 @@ func (f *File) complete() error {
 	}
 	// Two clouds on one machine differ in their data directory; whatever else
 	// must differ follows from it.
-	tag := ""
-	if f.DataDir = filepath.Clean(f.DataDir); f.DataDir != DataDir {
-		sum := sha256.Sum256([]byte(f.DataDir))
-		tag = "-" + hex.EncodeToString(sum[:3])
-	}
+	f.DataDir = filepath.Clean(f.DataDir)
 	if f.RunDir == "" {
-		f.RunDir = "/run/sampan" + tag
+		f.RunDir = "/run/" + f.Instance()
 	}
 	if f.Network.Bridge == "" {
-		f.Network.Bridge = "sampan" + strings.TrimPrefix(tag, "-") + map[bool]string{true: "0"}[tag == ""]
+		f.Network.Bridge = f.Instance() + "0"
 	}
 	return f.check()
+}
+
+// Instance names this cloud among those on the machine: its links, cgroups,
+// tables and units are called after it.
+func (f File) Instance() string {
+	if f.DataDir == DataDir {
+		return "sampan"
+	}
+	sum := sha256.Sum256([]byte(f.DataDir))
+	return "sampan-" + hex.EncodeToString(sum[:3])
 }
 
 func (f *File) check() error {

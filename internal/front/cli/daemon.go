@@ -89,7 +89,7 @@ func systemd() bool {
 }
 
 // unit is the name of the systemd unit of this data directory.
-func (d daemon) unit() string { return filepath.Base(d.file.RunDir) + ".service" }
+func (d daemon) unit() string { return d.file.Instance() + ".service" }
 
 func (d daemon) unitPath() string { return filepath.Join("/etc/systemd/system", d.unit()) }
 

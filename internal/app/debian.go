@@ -1,0 +1,35 @@
+package app
+
+import (
+	"context"
+	"os"
+
+	"github.com/sampan-cloud/sampan/api/local"
+	"github.com/sampan-cloud/sampan/internal/node/image"
+	"github.com/sampan-cloud/sampan/internal/node/image/debian"
+)
+
+// buildDeb builds an image of Debian packages into this node's store.
+func (d *daemon) buildDeb(ctx context.Context, req local.BuildDeb, progress func(local.Progress)) (image.Image, error) {
+	built, err := debian.Build(ctx, debian.Options{
+		Name: req.Name, Packages: req.Packages, Cache: d.set.data("cache", "debian"),
+		Entrypoint: req.Entrypoint, Cmd: req.Command,
+		Progress: func(p debian.Progress) {
+			step := p.Step
+			if p.Package != "" {
+				step += " " + p.Package
+			}
+			progress(local.Progress{ID: p.Step, Step: step, Now: int64(p.Done), Total: int64(p.Total)})
+		},
+	})
+	if err != nil {
+		return image.Image{}, err
+	}
+	defer built.Close()
+	layer, err := os.Open(built.Layer)
+	if err != nil {
+		return image.Image{}, err
+	}
+	defer layer.Close()
+	return d.images.AddImage(ctx, req.Name, built.Config, false, layer)
+}

@@ -1,0 +1,54 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/sampan-cloud/sampan/api/config"
+	"github.com/sampan-cloud/sampan/internal/cluster/kube"
+	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
+	"github.com/sampan-cloud/sampan/internal/node/network"
+)
+
+// Down takes away everything that a node's daemon has put on the machine and
+// that outlives it on purpose: containers and their keeper, mounts, namespaces,
+// links, cgroups, tables. It goes by what is written down and by names, so it
+// works after everything was killed, and may be repeated. With purge the data
+// goes too.
+func Down(ctx context.Context, f config.File, purge bool, log *slog.Logger) error {
+	lock, err := lockDataDir(f)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	set, err := newSettings(f, "")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	step := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	groups, err := cgroup.New(set.cgroups())
+	if err != nil {
+		return err
+	}
+	// Containers first: whoever still runs holds mounts, links and cgroups.
+	step("containers", container.Down(ctx, set.containers(groups), log))
+	step("network", network.Remove(ctx, set.network(), log))
+	step("kubernetes", kube.Cleanup(set.kube()))
+	step("mounts", unmountBelow(f.RunDir, f.DataDir))
+	if len(errs) == 0 {
+		step("run directory", os.RemoveAll(f.RunDir))
+		if purge {
+			step("data directory", os.RemoveAll(f.DataDir))
+		}
+	}
+	return errors.Join(errs...)
+}

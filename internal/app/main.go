@@ -1,0 +1,92 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/api/config"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/cluster/kubectl"
+)
+
+// Main is the daemon program: `server` runs the node, `down` takes away what it
+// leaves, `kubectl` is the upstream client. It returns the exit code.
+func Main(ctx context.Context, args []string, version string, in io.Reader, out, errOut io.Writer) int {
+	err := dispatch(ctx, args, version, in, out, errOut)
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintln(errOut, "sampand:", err)
+	return 1
+}
+
+// exitCode is that of a command which has already said why.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+func dispatch(ctx context.Context, args []string, version string, in io.Reader, out, errOut io.Writer) error {
+	if len(args) == 0 {
+		return fmt.Errorf("usage: sampand server|down|kubectl …: %w", fault.Invalid)
+	}
+	fs := flag.NewFlagSet("sampand "+args[0], flag.ContinueOnError)
+	fs.SetOutput(errOut)
+	path := fs.String("config", "", "configuration `file`")
+	dataDir := fs.String("data-dir", "", "data `directory`, instead of the configuration's")
+	switch args[0] {
+	case "server":
+		f, log, err := load(fs, args[1:], path, dataDir, errOut)
+		if err != nil {
+			return err
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		return Server(ctx, f, filepath.Dir(self), version, log)
+	case "down":
+		purge := fs.Bool("purge", false, "delete the data too")
+		f, log, err := load(fs, args[1:], path, dataDir, errOut)
+		if err != nil {
+			return err
+		}
+		return Down(ctx, f, *purge, log)
+	case "kubectl":
+		if code := kubectl.Run(ctx, client.AdminKubeconfig(config.DataDir), args[1:], in, out, errOut); code != 0 {
+			return exitCode(code)
+		}
+		return nil
+	}
+	return fmt.Errorf("sampand %s: no such command: %w", args[0], fault.Invalid)
+}
+
+// load reads flags and configuration, and opens the log.
+func load(fs *flag.FlagSet, args []string, path, dataDir *string, errOut io.Writer) (config.File, *slog.Logger, error) {
+	if err := fs.Parse(args); err != nil {
+		return config.File{}, nil, errors.Join(err, fault.Invalid)
+	}
+	f, err := config.LoadWith(*path, func(f *config.File) {
+		if *dataDir != "" {
+			f.DataDir = *dataDir
+		}
+	})
+	if err != nil {
+		return f, nil, err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.Log.Level)); err != nil {
+		return f, nil, fmt.Errorf("log.level: %q is none of debug, info, warn and error: %w", f.Log.Level, fault.Invalid)
+	}
+	return f, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})), nil
+}

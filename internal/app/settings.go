@@ -1,0 +1,145 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+
+	"github.com/sampan-cloud/sampan/api/config"
+	"github.com/sampan-cloud/sampan/internal/cluster/kube"
+	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
+	"github.com/sampan-cloud/sampan/internal/node/engine"
+	"github.com/sampan-cloud/sampan/internal/node/image"
+	"github.com/sampan-cloud/sampan/internal/node/network"
+	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+)
+
+// settings turns the configuration file into each part's own Config. Where the
+// file leaves something to the machine, the machine has been asked.
+type settings struct {
+	config.File
+	name     string     // of the node
+	addr     netip.Addr // of the node
+	pods     netip.Prefix
+	services netip.Prefix
+	programs string // directory of the other programs
+}
+
+func newSettings(f config.File, programs string) (settings, error) {
+	s := settings{
+		File: f, name: f.Node.Name, programs: programs,
+		pods: netip.MustParsePrefix(f.Network.PodCIDR), services: netip.MustParsePrefix(f.Network.ServiceCIDR), // checked when read
+	}
+	var err error
+	if s.name == "" {
+		if s.name, err = nodeName(); err != nil {
+			return s, fmt.Errorf("node: %w", err)
+		}
+	}
+	if f.Node.Address != "" {
+		s.addr = netip.MustParseAddr(f.Node.Address)
+	} else if s.addr, err = nodeAddress(); err != nil {
+		return s, fmt.Errorf("node: %w", err)
+	}
+	return s, nil
+}
+
+func (s settings) data(elem ...string) string {
+	return filepath.Join(append([]string{s.DataDir}, elem...)...)
+}
+
+func (s settings) run(elem ...string) string {
+	return filepath.Join(append([]string{s.RunDir}, elem...)...)
+}
+
+// hosts are the names that the registry has on this node.
+func (s settings) registryHosts() []string {
+	port := strconv.Itoa(s.Registry.Port)
+	hosts := []string{s.Registry.Name}
+	for _, h := range []string{s.Registry.Name, "localhost", "127.0.0.1", s.addr.String()} {
+		hosts = append(hosts, net.JoinHostPort(h, port))
+	}
+	return hosts
+}
+
+// images reaches every configured registry as the file says, and the built-in
+// one over loopback, whichever of its names an image begins with.
+func (s settings) images(own *image.Auth, ca string) image.Config {
+	c := image.Config{Root: s.data("images"), Parallel: s.Images.Parallel, Registries: map[string]image.Registry{}}
+	for host, r := range s.Images.Registries {
+		reg := image.Registry{Mirrors: r.Mirrors, Insecure: r.Insecure}
+		if r.Username != "" {
+			reg.Auth = &image.Auth{Username: r.Username, Password: r.Password}
+		}
+		if r.CA != "" {
+			reg.CAFiles = []string{r.CA}
+		}
+		c.Registries[host] = reg
+	}
+	if !s.Registry.Enabled {
+		return c
+	}
+	loopback := net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Registry.Port))
+	for _, host := range s.registryHosts() {
+		c.Registries[host] = image.Registry{Address: loopback, CAFiles: []string{ca}, Auth: own}
+	}
+	return c
+}
+
+func (s settings) snapshots() snapshot.Config { return snapshot.Config{Root: s.data("snapshots")} }
+
+func (s settings) network() network.Config {
+	return network.Config{
+		Dir: s.data("network"), NSDir: s.run("netns"), Bridge: s.Network.Bridge, Table: s.Instance(),
+		Prefix: s.podRange(), MTU: s.Network.MTU, Pool: s.Network.Pool, Services: s.services,
+		NoMasquerade: []netip.Prefix{s.pods},
+		Reserved:     []uint16{uint16(s.API.Port), uint16(s.Registry.Port)},
+	}
+}
+
+// podRange is this node's part of the pods' addresses: all of it while there is
+// one node.
+func (s settings) podRange() netip.Prefix { return s.pods }
+
+func (s settings) containers(groups *cgroup.Manager) container.Config {
+	return container.Config{Dir: s.run("keeper"), Keeper: s.keeper(), Cgroups: groups, Runtimes: s.Engine.Runtimes}
+}
+
+func (s settings) keeper() string { return filepath.Join(s.programs, "sampan-keeper") }
+
+func (s settings) cgroups() cgroup.Config {
+	return cgroup.Config{}
+}
+
+func (s settings) engine() engine.Config {
+	c := engine.Config{
+		Dir: s.data("engine"), CgroupParent: "/" + s.Instance() + "/local",
+		SystemdCgroup: s.Engine.CgroupDriver == "systemd", Pause: []string{s.keeper(), "pause"},
+	}
+	if c.SystemdCgroup {
+		c.CgroupParent = s.Instance() + ".slice"
+	}
+	for handler := range s.Engine.Runtimes {
+		c.Handlers = append(c.Handlers, handler)
+	}
+	return c
+}
+
+func (s settings) criSocket() string { return s.run("cri.sock") }
+
+func (s settings) kube() kube.Config {
+	c := kube.Config{
+		Dir: s.data("kube"), RunDir: s.run("kube"), NodeName: s.name, NodeIP: s.addr, Port: s.API.Port,
+		ServiceCIDR: s.services, PodCIDR: s.pods, ClusterDomain: s.Network.Domain,
+		CRISocket: s.criSocket(), MaxPods: s.Node.MaxPods, CgroupRoot: "/" + s.Instance(),
+	}
+	for _, b := range s.API.Bind {
+		if a, err := netip.ParseAddr(b); err == nil {
+			c.BindAddresses = append(c.BindAddresses, a)
+		}
+	}
+	return c
+}
