@@ -287,7 +287,12 @@ func arguments(policy *specs.LinuxSeccomp, nrs []uint32) map[uint32][][6]uint64 
 		}
 		for _, name := range call.Names {
 			names := []string{name}
-			if through, _ := multiplexed(name); through != "" {
+			if through, call := multiplexed(name); through != "" {
+				sys, _ := lookup(through)
+				for _, list := range lists {
+					list[0] = call
+					all[uint32(sys.nr[x86])] = append(all[uint32(sys.nr[x86])], list)
+				}
 				names = append(names, through)
 			}
 			numbers := map[uint32]bool{}
