@@ -47,6 +47,7 @@ type Registry struct {
 	engine   *image.Names
 	links    links
 	subjects subjects
+	parked   parked
 	protocol http.Handler // the parts of the protocol that ociserver knows
 	addr     chan net.Addr
 }
@@ -87,6 +88,7 @@ func (r *Registry) Run(ctx context.Context, ready func()) error {
 		return fmt.Errorf("registry: %w", err)
 	}
 	r.addr <- listener.Addr()
+	defer r.parked.close()
 	if r.cfg.TLS != nil {
 		conf := r.cfg.TLS.Clone()
 		conf.NextProtos = []string{"h2", "http/1.1"}

@@ -36,7 +36,7 @@ func (r *Registry) startUpload(ctx context.Context, repo string, _ int) (ociregi
 }
 
 func (r *Registry) resumeUpload(ctx context.Context, repo, id string, _ int64, _ int) (ociregistry.BlobWriter, error) {
-	w, err := r.blobs.Resume(id)
+	w, err := r.reopen(id)
 	if err != nil {
 		return nil, uploadError(err)
 	}
@@ -47,6 +47,14 @@ func (r *Registry) resumeUpload(ctx context.Context, repo, id string, _ int64, _
 		return nil, ociregistry.ErrRangeInvalid
 	}
 	return u, nil
+}
+
+// reopen opens an upload where it was left.
+func (r *Registry) reopen(id string) (*image.Writer, error) {
+	if w := r.parked.take(id); w != nil {
+		return w, nil
+	}
+	return r.blobs.Resume(id)
 }
 
 func uploadError(err error) error {
@@ -93,7 +101,7 @@ func (u *upload) Close() error {
 		return nil
 	}
 	u.over = true
-	return u.Writer.Close()
+	return u.registry.parked.put(u.Writer)
 }
 
 // Cancel implements ociregistry.BlobWriter.
@@ -129,7 +137,7 @@ func (r *Registry) cancelUpload(w http.ResponseWriter, req *http.Request, t targ
 		r.fail(w, req, ociregistry.ErrBlobUploadUnknown)
 		return
 	}
-	up, err := r.blobs.Resume(string(id))
+	up, err := r.reopen(string(id))
 	if err == nil {
 		err = up.Cancel()
 	}

@@ -37,6 +37,42 @@ func TestAnUploadGoesOnAfterTheRegistryWasKilled(t *testing.T) {
 	}
 }
 
+// The timer and the next request race for an upload; one of them gets it.
+func TestAParkedUploadIsTakenOnce(t *testing.T) {
+	n := start(t)
+	w, err := n.store.Blobs().Create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	var p parked
+	if err := p.put(w); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.take(w.ID()); got != w {
+		t.Errorf("take = %v, want the upload", got)
+	}
+	if got := p.take(w.ID()); got != nil {
+		t.Errorf("take again = %v", got)
+	}
+	if err := p.put(w); err != nil {
+		t.Fatal(err)
+	}
+	p.close()
+	again, err := n.store.Blobs().Resume(w.ID())
+	if err != nil || again.Offset() != 5 {
+		t.Fatalf("Resume after close = %v", err)
+	}
+	p.put(again) // closed: nothing may stay open
+	if last, err := n.store.Blobs().Resume(w.ID()); err != nil {
+		t.Errorf("an upload put after close is still open: %v", err)
+	} else if err := last.Cancel(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUploadsThatAreRefused(t *testing.T) {
 	n := start(t)
 	begin := func() string { return n.do("POST", "/v2/web/blobs/uploads/", "").header.Get("Location") }
