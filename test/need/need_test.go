@@ -14,10 +14,14 @@ type recorder struct {
 func (r *recorder) Helper()                   {}
 func (r *recorder) Skip(args ...any)          { r.how = "skip: " + fmt.Sprint(args...) }
 func (r *recorder) Fatalf(f string, a ...any) { r.how = "fail: " + fmt.Sprintf(f, a...); panic(r) }
-func (r *recorder) run(f func(testing.TB)) string {
-	defer func() { _ = recover() }()
+func (r *recorder) run(f func(testing.TB)) (how string) {
+	// Fatalf panics, as the real one ends the goroutine.
+	defer func() {
+		_ = recover()
+		how = r.how
+	}()
 	f(r)
-	return r.how
+	return
 }
 
 func TestSkip(t *testing.T) {
