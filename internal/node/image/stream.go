@@ -8,8 +8,8 @@ import (
 	"io"
 	"sync"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/klauspost/pgzip"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -31,15 +31,11 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 	}
 	switch {
 	case bytes.HasPrefix(magic, gzipMagic):
-		z, err := pgzip.NewReaderN(buffered, 512<<10, 8)
+		z, err := gzip.NewReader(buffered)
 		if err != nil {
 			return nil, fmt.Errorf("gzip: %w: %w", err, fault.Corrupt)
 		}
-		// Without its WriteTo, which panics when some has been read before.
-		return struct {
-			io.Reader
-			io.Closer
-		}{z, z}, nil
+		return z, nil
 	case bytes.HasPrefix(magic, zstdMagic):
 		z, err := zstd.NewReader(buffered)
 		if err != nil {
