@@ -12,6 +12,7 @@
 //
 //	platform/registry      serves images, with access and quota
 //	platform/gateway/dns   answers the cluster's names
+//	platform/gateway/dns/server is CoreDNS, with what a cluster needs of it
 //
 //	cluster/kube      runs upstream Kubernetes in this process
 //

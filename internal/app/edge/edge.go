@@ -8,7 +8,6 @@ package edge
 import (
 	"bytes"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -118,7 +117,12 @@ func load(path string) (Config, error) {
 	}
 	var cfg Config
 	if err := yaml.UnmarshalStrict(bytes.TrimSpace(data), &cfg); err != nil {
-		return Config{}, errors.Join(fmt.Errorf("configuration %s: %w", path, err), fault.Invalid)
+		// The decoder's own words begin with how it reads YAML, which is no news.
+		why := err.Error()
+		if i := strings.LastIndex(why, "json: "); i >= 0 {
+			why = why[i+len("json: "):]
+		}
+		return Config{}, fmt.Errorf("configuration %s: %s: %w", path, why, fault.Invalid)
 	}
 	return cfg, nil
 }

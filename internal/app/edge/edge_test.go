@@ -19,7 +19,7 @@ func TestBadInputEndsWithOneLine(t *testing.T) {
 		"an unknown part":    {[]string{"mail", "--config", "FILE"}, "", "mail: no such part"},
 		"an unknown flag":    {[]string{"dns", "--port", "1"}, "", "flag provided but not defined: -port"},
 		"no file":            {[]string{"dns", "--config", "FILE"}, "", "no such file"},
-		"an unknown key":     {[]string{"dns", "--config", "FILE"}, "dns: {domian: cluster.local}", `unknown field "dns.domian"`},
+		"an unknown key":     {[]string{"dns", "--config", "FILE"}, "dns: {domian: cluster.local}", `edge.yaml: unknown field "domian": invalid`},
 		"a bad value":        {[]string{"dns", "--config", "FILE"}, "dns: {domain: cluster.local, pods: all}", `dns.pods "all": must be insecure, verified or disabled`},
 	} {
 		t.Run(name, func(t *testing.T) {
