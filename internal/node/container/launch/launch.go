@@ -181,6 +181,9 @@ func (l *launcher) start(req Request) (*Process, error) {
 	}
 	if err == nil {
 		l.identify(spec)
+		err = l.personality(spec.Linux.Personality)
+	}
+	if err == nil {
 		err = l.become(spec.Process, stdio, req.Seccomp, root)
 	}
 	var p *Process

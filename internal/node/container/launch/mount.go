@@ -20,6 +20,9 @@ var virtual = map[string]bool{
 	"binfmt_misc": true, "pstore": true, "efivarfs": true, "fusectl": true,
 }
 
+// labelled are the filesystems that take an SELinux label as an option.
+var labelled = map[string]bool{"tmpfs": true, "devpts": true, "mqueue": true}
+
 // mount adds one of the specification's mounts. late says that it is to become
 // read-only only once what belongs in it is there.
 func (l *launcher) mount(m specs.Mount, req Request, io *stdio) (late bool, err error) {
@@ -52,6 +55,9 @@ func (l *launcher) mount(m specs.Mount, req Request, io *stdio) (late bool, err 
 		o.flags &^= unix.MS_RDONLY
 	}
 	data := o.data
+	if label := req.Spec.Linux.MountLabel; label != "" && labelled[m.Type] && selinux() {
+		data = append(data, fmt.Sprintf("context=%q", label))
+	}
 	if m.Type == "devpts" && l.users != nil && len(l.users.gids) > 0 {
 		data = l.mappedOnly(data)
 	}

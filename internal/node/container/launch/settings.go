@@ -97,6 +97,19 @@ func (l *launcher) scheduling(p *specs.Process) {
 	}
 }
 
+// personality makes the process see another execution domain.
+func (l *launcher) personality(p *specs.LinuxPersonality) error {
+	if p == nil {
+		return nil
+	}
+	domain, ok := map[specs.LinuxPersonalityDomain]uintptr{specs.PerLinux: 0, specs.PerLinux32: 8}[p.Domain]
+	if !ok || len(p.Flags) > 0 {
+		return fmt.Errorf("personality %s %v: %w", p.Domain, p.Flags, fault.Unsupported)
+	}
+	l.call("set personality", string(p.Domain), unix.SYS_PERSONALITY, domain)
+	return nil
+}
+
 // labels sets what AppArmor and SELinux know the process by, on kernels that
 // have them. It takes effect at execve.
 func (l *launcher) labels(p *specs.Process) error {
@@ -110,11 +123,16 @@ func (l *launcher) labels(p *specs.Process) error {
 		}
 	}
 	if p.SelinuxLabel != "" {
-		if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+		if selinux() {
 			l.write("self/attr/exec", p.SelinuxLabel)
 		}
 	}
 	return nil
+}
+
+func selinux() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
 }
 
 // homeOf looks the user's home up in the container's own /etc/passwd, without
