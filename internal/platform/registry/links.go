@@ -13,8 +13,8 @@ import (
 
 // links say which blobs a repository has, as empty files:
 // repositories/shop/web/_blobs/sha256-9f…. No repository's name has an
-// underscore first, so one may lie in another. A link that a power cut takes
-// costs one upload more.
+// underscore first, so one may lie in another. A power cut may take links of
+// blobs that no manifest leads to yet, which costs one upload more.
 type links struct{ root string }
 
 func (l links) path(repo string, d digest.Digest) (string, error) {
@@ -38,6 +38,25 @@ func (l links) add(repo string, d digest.Digest) error {
 		return err
 	}
 	return os.WriteFile(path, nil, 0o600)
+}
+
+// sync puts the links of a repository on the medium, so that a manifest which is
+// entered next never leads to a blob without a link.
+func (l links) sync(repo string) error {
+	dir := filepath.Join(l.root, filepath.FromSlash(repo), "_blobs")
+	for ; len(dir) >= len(l.root); dir = filepath.Dir(dir) {
+		d, err := os.Open(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // an index alone has no blobs
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l links) has(repo string, d digest.Digest) bool {

@@ -84,6 +84,9 @@ func (r *Registry) storeManifest(w http.ResponseWriter, req *http.Request, t tar
 		return desc, doc, err
 	}
 	desc.MediaType = doc.MediaType
+	if err := r.links.sync(t.repo); err != nil {
+		return desc, doc, err
+	}
 	if err := r.keep(data, desc.Digest); err != nil {
 		return desc, doc, err
 	}
