@@ -117,6 +117,7 @@ func TestCluster(t *testing.T) {
 		waitDeployment(t, client, "web", 3)
 		t.Logf("deployment with 3 pods ready after %s", time.Since(began))
 	})
+	makeAutoscaled(t, client)
 	t.Run("the node has its role and no taint", func(t *testing.T) {
 		eventually(t, 10*time.Second, func() (bool, error) {
 			node, err := client.CoreV1().Nodes().Get(ctx, cfg.NodeName, metav1.GetOptions{})
@@ -146,6 +147,7 @@ func TestCluster(t *testing.T) {
 	})
 	t.Run("a pod runs at once", func(t *testing.T) { testPodStart(t, client) })
 	t.Run("kubectl top has figures", func(t *testing.T) { testMetrics(t, client) })
+	t.Run("an autoscaler sees the load", func(t *testing.T) { waitDeployment(t, client, "busy", 2) })
 	t.Run("it is small and quiet when idle", func(t *testing.T) { testIdle(t, server) })
 	whole := t
 	t.Run("kill -9 loses nothing", func(t *testing.T) {
@@ -348,7 +350,7 @@ func podSpec() corev1.PodSpec {
 func waitDeployment(t *testing.T, client *kubernetes.Clientset, name string, replicas int32) {
 	t.Helper()
 	var last *appsv1.Deployment
-	eventually(t, 20*time.Second, func() (bool, error) {
+	eventually(t, 30*time.Second, func() (bool, error) {
 		var err error
 		last, err = client.AppsV1().Deployments("default").Get(t.Context(), name, metav1.GetOptions{})
 		return err == nil && last.Status.ReadyReplicas == replicas, err

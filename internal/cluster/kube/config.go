@@ -88,6 +88,9 @@ func (c Config) complete() (Config, error) {
 	if len(c.BindAddresses) == 0 {
 		c.BindAddresses = []netip.Addr{loopback, c.NodeIP}
 	}
+	if i := slices.IndexFunc(c.BindAddresses, netip.Addr.IsUnspecified); i >= 0 {
+		c.BindAddresses = c.BindAddresses[i : i+1] // every address, so the others are taken
+	}
 	if !c.listensOn(loopback) {
 		// The components in this process call the API server there.
 		c.BindAddresses = append([]netip.Addr{loopback}, c.BindAddresses...)

@@ -55,4 +55,9 @@ func TestConfigDefaults(t *testing.T) {
 	if got := c.nodeMask(); got != 22 {
 		t.Errorf("nodeMask() = %d, want 22", got)
 	}
+	all := netip.IPv4Unspecified()
+	c.BindAddresses = []netip.Addr{netip.MustParseAddr("192.0.2.7"), all}
+	if c, err = c.complete(); err != nil || len(c.BindAddresses) != 1 || c.BindAddresses[0] != all {
+		t.Errorf("bound to %v, %v; want 0.0.0.0 alone, which takes the port everywhere", c.BindAddresses, err)
+	}
 }

@@ -58,6 +58,7 @@ func (e *etcd) config() *embed.Config {
 	// 8 GiB is etcd's own recommended limit; at its default of 2 a cluster with
 	// many events stops accepting writes.
 	c.QuotaBackendBytes = 8 << 30
+	c.BootstrapDefragThresholdMegabytes = 256 // given back to the disk at a start
 	c.SnapshotCount = 10000
 	c.MaxRequestBytes = 3 << 20
 	c.PreVote = true

@@ -3,13 +3,11 @@ package kube
 import (
 	"fmt"
 
+	utilcompat "k8s.io/apiserver/pkg/util/compatibility"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	"k8s.io/client-go/rest"
-	"k8s.io/component-base/compatibility"
 	metricsfeatures "k8s.io/component-base/metrics/features"
 	apiopts "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
-
-	utilcompat "k8s.io/apiserver/pkg/util/compatibility"
 )
 
 // setFeatureGates sets the gates of all components. They share one set, which
@@ -26,8 +24,7 @@ func setFeatureGates(cfg Config) error {
 	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(gates); err != nil {
 		return fmt.Errorf("feature gates: %w", err)
 	}
-	var registry compatibility.ComponentGlobalsRegistry = utilcompat.DefaultComponentGlobalsRegistry
-	if err := registry.Set(); err != nil {
+	if err := utilcompat.DefaultComponentGlobalsRegistry.Set(); err != nil {
 		return fmt.Errorf("feature gates: %w", err)
 	}
 	metricsfeatures.ApplyFeatureGates(utilfeature.DefaultFeatureGate)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -123,7 +125,20 @@ func (k *kubelet) prepareHost() error {
 	if err := makeCgroup(k.cfg.CgroupRoot); err != nil {
 		return fmt.Errorf("cgroup %s: %w", k.cfg.CgroupRoot, err)
 	}
+	if err := k.checkPort(); err != nil {
+		return err
+	}
 	return k.prepareKernelLog()
+}
+
+// checkPort looks whether the kubelet will get its port: upstream ends the whole
+// process when it does not.
+func (k *kubelet) checkPort() error {
+	l, err := net.Listen("tcp", net.JoinHostPort(k.cfg.NodeIP.String(), strconv.Itoa(k.cfg.KubeletPort)))
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, fault.Precondition)
+	}
+	return l.Close()
 }
 
 // prepareKernelLog sees to /dev/kmsg, where the kubelet looks for processes

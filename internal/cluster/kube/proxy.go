@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os/exec"
 	"strconv"
 
 	"github.com/spf13/pflag"
 	"k8s.io/component-base/configz"
 	proxyapp "k8s.io/kubernetes/cmd/kube-proxy/app"
 	internal "k8s.io/kubernetes/pkg/proxy/apis/config"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 // proxy is kube-proxy in nftables mode: Services become rules in the kernel.
@@ -22,6 +25,9 @@ type proxy struct {
 // Run returns as soon as ctx ends. Upstream's proxy has no end of its own: its
 // informers and its sync loop go on until the process does.
 func (p *proxy) Run(ctx context.Context, ready func()) error {
+	if _, err := exec.LookPath("nft"); err != nil {
+		return fmt.Errorf("the program nft is not installed (Debian: apt install nftables): %w", fault.Precondition)
+	}
 	configz.Delete(internal.GroupName)
 	o := proxyapp.NewOptions()
 	flags := pflag.NewFlagSet("kube-proxy", pflag.ContinueOnError)
