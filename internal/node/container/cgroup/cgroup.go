@@ -146,10 +146,30 @@ func (m *Manager) Open(name string) (*Group, error) {
 func (g *Group) Update(res *specs.LinuxResources) error {
 	plan, err := g.m.plan(res)
 	if err == nil {
+		err = g.fits(res)
+	}
+	if err == nil {
 		err = g.apply(plan, false)
 	}
 	if err != nil {
 		return fmt.Errorf("update cgroup %s: %w", g.Path(), err)
+	}
+	return nil
+}
+
+// fits refuses a limit of memory below what is in use, where res asks for that.
+// v1 does so by itself; v2 would reclaim, and then kill.
+func (g *Group) fits(res *specs.LinuxResources) error {
+	if g.m.version != V2 || res == nil || res.Memory == nil || res.Memory.Limit == nil || *res.Memory.Limit <= 0 ||
+		res.Memory.CheckBeforeUpdate == nil || !*res.Memory.CheckBeforeUpdate {
+		return nil
+	}
+	used, err := readUint(g.dir(g.m.primary()), "memory.current")
+	if err != nil {
+		return err
+	}
+	if limit := uint64(*res.Memory.Limit); used > limit {
+		return fmt.Errorf("memory.limit: %d is less than the %d bytes in use: %w", limit, used, fault.Precondition)
 	}
 	return nil
 }

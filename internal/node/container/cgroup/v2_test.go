@@ -104,6 +104,22 @@ func TestLimitsOnV2(t *testing.T) {
 	}
 }
 
+func TestUpdateBelowWhatIsInUseIsRefusedWhenAskedOnV2(t *testing.T) {
+	m := fakeV2(t)
+	g := create(t, m, "a", nil)
+	below := &specs.LinuxMemory{Limit: ptr(int64(1 << 20)), CheckBeforeUpdate: ptr(true)}
+	if err := g.Update(&specs.LinuxResources{Memory: below}); fault.Of(err) != fault.Precondition {
+		t.Errorf("Update = %v, want %v", err, fault.Precondition)
+	}
+	if got := readOr(t, g.dir(m.primary()), "memory.max"); got != "max" {
+		t.Errorf("memory.max = %s, want it untouched", got)
+	}
+	below.CheckBeforeUpdate = nil
+	if err := g.Update(&specs.LinuxResources{Memory: below}); err != nil || readOr(t, g.dir(m.primary()), "memory.max") != "1048576" {
+		t.Errorf("Update without the check = %v", err)
+	}
+}
+
 func TestControllersAreSwitchedOnAllTheWayDownOnV2(t *testing.T) {
 	m := fakeV2(t)
 	create(t, m, "/a/b/c", nil)

@@ -125,6 +125,16 @@ func TestLargePoliciesMeanWhatLibseccompMakesOfThem(t *testing.T) {
 	}
 }
 
+func TestEveryMultiplexedCallHasLibseccompsNumber(t *testing.T) {
+	r := newReference(t)
+	for _, sys := range syscalls {
+		if isMultiplexed(sys.name) {
+			r.compare(t, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Architectures: []specs.Arch{specs.ArchX86},
+				Syscalls: []specs.LinuxSyscall{{Names: []string{sys.name, "statx"}, Action: specs.ActAllow}}}, x8664)
+		}
+	}
+}
+
 func TestNumbersAreThoseOfLibseccomp(t *testing.T) {
 	r := newReference(t)
 	policy := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}

@@ -264,6 +264,12 @@ func arguments(policy *specs.LinuxSeccomp, nrs []uint32) map[uint32][][6]uint64 
 	for _, nr := range nrs {
 		all[nr&^x32Bit] = [][6]uint64{{}}
 	}
+	for _, through := range []string{"socketcall", "ipc"} {
+		sys, _ := lookup(through)
+		for call := range uint64(30) {
+			all[uint32(sys.nr[x86])] = append(all[uint32(sys.nr[x86])], [6]uint64{call})
+		}
+	}
 	for _, call := range policy.Syscalls {
 		base := [6]uint64{}
 		for _, arg := range call.Args {
