@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sampan-cloud/sampan/api/client"
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -16,8 +17,15 @@ import (
 func (a *app) run() *cobra.Command {
 	var w workload
 	var one oneOff
+	var flags *pflag.FlagSet
 	c := a.command("run IMAGE [COMMAND…]", "run", cobra.MinimumNArgs(1), func(ctx context.Context, args []string) error {
-		w.image, w.args = args[0], args[1:]
+		w.image = args[0]
+		// Flags may stand before and after the image; what follows them is the
+		// command, whose own flags are none of ours.
+		if err := flags.Parse(args[1:]); err != nil {
+			return fmt.Errorf("%w: %w", err, fault.Invalid)
+		}
+		w.args = flags.Args()
 		if one.remove || one.tty || one.interactive {
 			one.workload = w
 			return a.runOnce(ctx, one)
@@ -25,7 +33,8 @@ func (a *app) run() *cobra.Command {
 		return a.runApp(ctx, w)
 	})
 	f := c.Flags()
-	f.SetInterspersed(false) // what follows the image belongs to the command
+	f.SetInterspersed(false)
+	flags = f
 	f.StringVar(&w.name, "name", "", a.text.get("run.name"))
 	f.IntVar(&w.port, "port", 0, a.text.get("run.port"))
 	f.IntVar(&w.publish, "publish", 0, a.text.get("run.publish"))
