@@ -112,6 +112,7 @@ type launcher struct {
 	opened   []int    // closed when the start is over
 	users    *userns  // nil in the host's user namespace
 	ns       namespaces
+	limits   []limited
 	early    map[string]*entry // mounts made before the template goes, by destination
 }
 

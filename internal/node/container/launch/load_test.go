@@ -63,6 +63,27 @@ func TestStartsAndFailuresLeaveNothingOpen(t *testing.T) {
 	}
 }
 
+// A keeper of a thousand containers has more files open than one of them may.
+func TestStartWithManyFilesOpen(t *testing.T) {
+	needRoot(t)
+	var lim unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim))
+	if lim.Cur < 2*plainFiles {
+		t.Skipf("only %d files may be open", lim.Cur)
+	}
+	for range plainFiles + 100 {
+		f, err := os.Open("/dev/null")
+		must(t, err)
+		defer f.Close()
+	}
+	spec := dockerSpec("probe", "fds")
+	spec.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 40, Hard: 50}}
+	got := runSpec(t, Request{ID: "web", Spec: spec, Root: overlay(t, image(t))})
+	if want := "0 1 2 \n"; got.out != want {
+		t.Errorf("open in the container: %q, want %q", got.out, want)
+	}
+}
+
 // Many at once, while signals interrupt every thread all the time.
 func TestParallelStartsUnderSignals(t *testing.T) {
 	needRoot(t)

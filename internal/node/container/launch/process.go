@@ -96,6 +96,7 @@ func (l *launcher) become(p *specs.Process, io *stdio, filter Seccomp, root int)
 	if err := l.labels(p); err != nil {
 		return err
 	}
+	l.applyLimits()
 	if !p.NoNewPrivileges {
 		// Without no_new_privs a filter takes CAP_SYS_ADMIN, still held here.
 		l.seccomp(filter)

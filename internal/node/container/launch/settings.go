@@ -31,14 +31,24 @@ var rlimitNumbers = map[string]int{
 // containers: with many descriptors programs that use select(2) overrun.
 const plainFiles = 1024
 
-// rlimits sets resource limits. Without CAP_SYS_RESOURCE a hard limit cannot be
-// raised above ours, and is set to that.
+// limited is a resource limit to set.
+type limited struct {
+	name string
+	n    int
+	unix.Rlimit
+}
+
+// rlimits works out the resource limits. Without CAP_SYS_RESOURCE a hard limit
+// cannot be raised above ours, and is set to that.
+//
+// Those that rise above ours are raised at once, with the host's privileges. All
+// are set by applyLimits when the child has opened its last file: it starts
+// with copies of all our descriptors, often more than a container may have.
 func (l *launcher) rlimits(list []specs.POSIXRlimit) error {
 	caps, err := permitted()
 	if err != nil {
 		return err
 	}
-	raise := caps&(1<<unix.CAP_SYS_RESOURCE) != 0
 	files := false
 	for _, r := range list {
 		n, ok := rlimitNumbers[strings.ToUpper(r.Type)]
@@ -49,30 +59,48 @@ func (l *launcher) rlimits(list []specs.POSIXRlimit) error {
 			return fmt.Errorf("rlimit %s: soft %d is above hard %d: %w", r.Type, r.Soft, r.Hard, fault.Invalid)
 		}
 		files = files || n == unix.RLIMIT_NOFILE
-		lim := unix.Rlimit{Cur: r.Soft, Max: r.Hard}
-		if !raise {
-			var ours unix.Rlimit
-			if err := unix.Prlimit(0, n, nil, &ours); err != nil {
-				return failed("getrlimit", r.Type, err)
-			}
-			lim.Max = min(lim.Max, ours.Max)
-			lim.Cur = min(lim.Cur, lim.Max)
+		lim := limited{r.Type, n, unix.Rlimit{Cur: r.Soft, Max: r.Hard}}
+		ours, err := getrlimit(r.Type, n)
+		if err != nil {
+			return err
 		}
-		l.rlimit(r.Type, n, lim)
+		switch {
+		case lim.Max <= ours.Max:
+		case caps&(1<<unix.CAP_SYS_RESOURCE) == 0:
+			lim.Max = ours.Max
+			lim.Cur = min(lim.Cur, ours.Max)
+		default:
+			l.setrlimit(limited{r.Type, n, unix.Rlimit{Cur: ours.Cur, Max: lim.Max}})
+		}
+		l.limits = append(l.limits, lim)
 	}
 	if files {
 		return nil
 	}
-	var ours unix.Rlimit
-	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &ours); err != nil {
-		return failed("getrlimit", "RLIMIT_NOFILE", err)
+	ours, err := getrlimit("RLIMIT_NOFILE", unix.RLIMIT_NOFILE)
+	if err != nil {
+		return err
 	}
-	l.rlimit("RLIMIT_NOFILE", unix.RLIMIT_NOFILE, unix.Rlimit{Cur: min(plainFiles, ours.Max), Max: ours.Max})
+	soft := unix.Rlimit{Cur: min(plainFiles, ours.Max), Max: ours.Max}
+	l.limits = append(l.limits, limited{"RLIMIT_NOFILE", unix.RLIMIT_NOFILE, soft})
 	return nil
 }
 
-func (l *launcher) rlimit(name string, n int, lim unix.Rlimit) {
-	l.call("setrlimit", name, unix.SYS_PRLIMIT64, 0, uintptr(n), put(l.table, lim), 0)
+func getrlimit(name string, n int) (ours unix.Rlimit, err error) {
+	if err := unix.Prlimit(0, n, nil, &ours); err != nil {
+		return ours, failed("getrlimit", name, err)
+	}
+	return ours, nil
+}
+
+func (l *launcher) applyLimits() {
+	for _, lim := range l.limits {
+		l.setrlimit(lim)
+	}
+}
+
+func (l *launcher) setrlimit(lim limited) {
+	l.call("setrlimit", lim.name, unix.SYS_PRLIMIT64, 0, uintptr(lim.n), put(l.table, lim.Rlimit), 0)
 }
 
 // scheduling sets how the kernel treats the process.
