@@ -27,7 +27,7 @@ type Registry struct {
 	CAFiles   []string // PEM files with authorities to trust besides the system's
 	Insecure  bool     // do not check its certificate
 	PlainHTTP bool     // speak HTTP; loopback addresses and http:// mirrors do so unasked
-	Address   string   // host:port to connect to instead of what the host's name resolves to
+	Address   string   // host:port to connect to instead, past DNS and proxies; empty asks them
 	Proxy     string   // URL; empty takes HTTPS_PROXY, HTTP_PROXY and NO_PROXY from the environment
 }
 
@@ -98,13 +98,10 @@ func (h *hosts) transport(host string) (*http.Transport, error) {
 		}
 		proxy = http.ProxyURL(u)
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	dial := dialer.DialContext
+	dial := (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	if reg.Address != "" {
 		proxy = nil // it would be asked for a name that only we know
-		dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, reg.Address)
-		}
+		dial = redirect(dial, host, reg.Address)
 	}
 	t := &http.Transport{
 		Proxy:                 proxy,
@@ -120,6 +117,22 @@ func (h *hosts) transport(host string) (*http.Transport, error) {
 	}
 	h.byHost[host] = t
 	return t, nil
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// redirect dials another address for a host. A registry may send its client on to
+// other hosts, and those are dialled as they are.
+func redirect(dial dialFunc, host, to string) dialFunc {
+	_, _, err := net.SplitHostPort(host)
+	anyPort := err != nil // an image name without a port means HTTPS's or HTTP's
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		asked, _, err := net.SplitHostPort(address)
+		if address == host || anyPort && err == nil && asked == host {
+			address = to
+		}
+		return dial(ctx, network, address)
+	}
 }
 
 // trust returns the system's authorities and those of files; nil is the system's.

@@ -61,13 +61,9 @@ var servers = map[string]server{
 	},
 	"memcached": {cmd: []string{"memcached", "-u", "nobody"}, ports: []string{"11211/tcp"}},
 	"haproxy":   {cmd: []string{"haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"}, stop: "SIGUSR1"},
-	"lighttpd": {
-		cmd: []string{"lighttpd", "-D", "-f", "/etc/lighttpd/lighttpd.conf"}, ports: []string{"80/tcp"}, stop: "SIGINT",
-		dirs: []owned{{"var/cache/lighttpd", "www-data", 0o750}, {"var/log/lighttpd", "www-data", 0o750}, {"run/lighttpd", "www-data", 0o755}},
-	},
-	"python3": {cmd: []string{"python3"}},
-	"nodejs":  {cmd: []string{"node"}},
-	"busybox": {cmd: []string{"sh"}},
+	"python3":   {cmd: []string{"python3"}},
+	"nodejs":    {cmd: []string{"node"}},
+	"busybox":   {cmd: []string{"sh"}},
 }
 
 // serverOf finds the one that an image is for: the first package asked for that
