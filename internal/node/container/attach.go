@@ -25,16 +25,22 @@ func (r *Runtime) Attach(ctx context.Context, id string, streams Stdio) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	in := r.attachInput(ctx, u, streams)
-	defer in()
-	for {
+	ended := func() {}
+	defer func() { ended() }()
+	for first := true; ; first = false {
 		l, err := r.keeper(ctx)
 		if err != nil {
 			return fmt.Errorf("attach to container %s: %w", id, err)
 		}
-		if err := r.attachOutput(ctx, l, u, streams); err != nil {
+		outputs, err := r.attachOutput(ctx, l, u, streams)
+		if err != nil {
 			return fmt.Errorf("attach to container %s: %w", id, err)
 		}
+		if first {
+			// Not before the outputs: the answer to the input is on them.
+			ended = r.attachInput(ctx, u, streams)
+		}
+		copyOutputs(ctx, outputs, streams)
 		select {
 		case <-u.exited:
 			return nil
@@ -47,22 +53,28 @@ func (r *Runtime) Attach(ctx context.Context, id string, streams Stdio) error {
 	}
 }
 
-// attachOutput copies the container's output until it ends, the keeper dies or
-// ctx ends.
-func (r *Runtime) attachOutput(ctx context.Context, l *link, u *unit, streams Stdio) error {
+// attachOutput asks the keeper for the reading ends of the streams. There are
+// none when the keeper or the container has ended meanwhile.
+func (r *Runtime) attachOutput(ctx context.Context, l *link, u *unit, streams Stdio) ([]*os.File, error) {
 	key := u.id + "/" + strconv.Itoa(os.Getpid()) + "/" + strconv.FormatUint(r.lastAttach.Add(1), 10)
 	req := wire.Attach{ID: u.id, Key: key, Stdout: streams.Stdout != nil, Stderr: streams.Stderr != nil}
 	files, err := l.call(ctx, wire.CallAttach, req, nil, nil)
-	if err != nil {
-		select {
-		case <-l.gone:
-			return nil
-		case <-u.exited:
-			return nil
-		default:
-			return err
-		}
+	if err == nil {
+		return files, nil
 	}
+	select {
+	case <-l.gone:
+		return nil, nil
+	case <-u.exited:
+		return nil, nil
+	default:
+		return nil, err
+	}
+}
+
+// copyOutputs copies until the streams end, with the container or the keeper,
+// or ctx does.
+func copyOutputs(ctx context.Context, files []*os.File, streams Stdio) {
 	defer closeFiles(files)
 	stop := context.AfterFunc(ctx, func() {
 		for _, f := range files {
@@ -81,7 +93,6 @@ func (r *Runtime) attachOutput(ctx context.Context, l *link, u *unit, streams St
 		copies.Go(func() { _, _ = io.Copy(writers[i], f) })
 	}
 	copies.Wait()
-	return nil
 }
 
 // attachInput copies input to the container. Its goroutine ends when the reader

@@ -50,7 +50,7 @@ func (r *Runtime) Down(ctx context.Context) error {
 	if len(errs) > 0 {
 		return fmt.Errorf("down: %w", errors.Join(errs...))
 	}
-	r.stop() // no keeper is started again
+	r.leaving.Store(true) // no keeper is started again
 	if err := r.quit(ctx); err != nil {
 		return fmt.Errorf("down: %w", err)
 	}

@@ -49,8 +49,9 @@ type Runtime struct {
 
 	lastAttach atomic.Uint64
 
-	stop context.CancelFunc
-	work sync.WaitGroup
+	leaving atomic.Bool // Down has begun
+	stop    context.CancelFunc
+	work    sync.WaitGroup
 }
 
 // Connect finds the keeper of cfg.Dir or starts one, and learns of all its
@@ -113,7 +114,7 @@ func (r *Runtime) supervise(ctx context.Context, l *link) {
 				return
 			}
 			r.unlink()
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || r.leaving.Load() {
 				return
 			}
 			r.log.Warn("keeper is gone, connecting anew", "pid", l.keeper.PID)

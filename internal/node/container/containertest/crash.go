@@ -1,5 +1,204 @@
 package containertest
 
-import "testing"
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
 
-var crashes = map[string]func(*testing.T, *Node){}
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/node/container"
+)
+
+var crashes = map[string]func(*testing.T, *Node){
+	"containers, logs and exits outlive the daemon": func(t *testing.T, n *Node) {
+		stays, ends := n.Spec("cat"), n.Spec("tick", "100")
+		stays.Stdin = true
+		n.Start(stays)
+		n.Start(ends)
+		n.must(n.Close())
+		time.Sleep(300 * time.Millisecond)
+		n.Connect()
+		if st := n.WaitFor(ends.ID); st.Code != 0 {
+			t.Errorf("Code = %d, want 0", st.Code)
+		}
+		checkLines(t, n.Log(ends.Log), 100)
+		exits, err := n.Exits(t.Context())
+		n.must(err)
+		if e := <-exits; e.ID != ends.ID {
+			t.Errorf("exit = %+v, want that of %s", e, ends.ID)
+		}
+		in, detach := n.attachWriter(stays.ID)
+		defer detach()
+		io.WriteString(in, "still here\n")
+		n.Until("it answers", func() bool { return len(n.Log(stays.Log)) == 1 })
+	},
+	"containers and logs outlive the keeper": func(t *testing.T, n *Node) {
+		spec := n.Spec("tick", "300")
+		n.Start(spec)
+		time.Sleep(50 * time.Millisecond)
+		n.KillKeeper()
+		if st := n.WaitFor(spec.ID); st.Code != 0 {
+			t.Errorf("Status = %+v, want code 0", st)
+		}
+		checkLines(t, n.Log(spec.Log), 300)
+	},
+	"inputs and terminals outlive the keeper": func(t *testing.T, n *Node) {
+		pipe, tty := n.Spec("cat"), n.Spec("tty")
+		pipe.Stdin, tty.OCI.Process.Terminal = true, true
+		n.Start(pipe)
+		n.Start(tty)
+		n.Until("the terminal is used", func() bool { return len(n.Log(tty.Log)) == 1 })
+		n.KillKeeper()
+		var out buffer
+		sizes := make(chan container.Size, 1)
+		n.attach(tty.ID, container.Stdio{Stdout: &out, Resize: sizes})
+		in, detach := n.attachWriter(pipe.ID)
+		defer detach()
+		io.WriteString(in, "still here\n")
+		n.Until("it answers", func() bool { return len(n.Log(pipe.Log)) == 1 })
+		for i := range uint16(100) {
+			sizes <- container.Size{Width: 80 + i, Height: 20}
+			time.Sleep(10 * time.Millisecond)
+			if out.String() != "" {
+				break
+			}
+		}
+		if !strings.Contains(out.String(), "x20") {
+			t.Errorf("attached to the terminal: %q, want its new size", out.String())
+		}
+	},
+	"exit codes are known though the keeper was dead": func(t *testing.T, n *Node) {
+		spec := n.Spec("graceful", "7")
+		n.Start(spec)
+		st, err := n.Status(t.Context(), spec.ID)
+		n.must(err)
+		n.Until("it is ready", func() bool { return len(n.Log(spec.Log)) == 1 })
+		n.KillKeeper()
+		n.must(unix.Kill(st.PID, unix.SIGTERM))
+		if st := n.WaitFor(spec.ID); st.Code != 7 {
+			t.Errorf("Status = %+v, want code 7", st)
+		}
+	},
+	"an exec outlives the keeper": func(t *testing.T, n *Node) {
+		spec := n.Spec("sleep")
+		n.Start(spec)
+		r, w := io.Pipe()
+		var out buffer
+		code := make(chan int, 1)
+		go func() {
+			c, err := n.Exec(t.Context(), spec.ID, n.Process("cat"), container.Stdio{Stdin: r, Stdout: &out})
+			if err != nil {
+				c = -1
+			}
+			code <- c
+		}()
+		io.WriteString(w, "before ")
+		n.Until("it answers", func() bool { return out.String() == "before " })
+		n.KillKeeper()
+		io.WriteString(w, "after")
+		w.Close()
+		if c := <-code; c != 0 || out.String() != "before after" {
+			t.Errorf("Exec = %d, output %q", c, out.String())
+		}
+	},
+	"containers outlive daemon and keeper together": func(t *testing.T, n *Node) {
+		spec := n.Spec("tick", "500")
+		n.Start(spec)
+		time.Sleep(50 * time.Millisecond)
+		n.killBoth()
+		time.Sleep(100 * time.Millisecond)
+		n.Connect()
+		st := n.WaitFor(spec.ID)
+		if st.Code != 0 && st.Reason == "" {
+			t.Errorf("Status = %+v, want code 0", st)
+		}
+		checkLines(t, n.Log(spec.Log), 500)
+	},
+	"what nobody could see is said": func(t *testing.T, n *Node) {
+		spec := n.Spec("tick", "100")
+		n.Start(spec)
+		n.killBoth()
+		time.Sleep(400 * time.Millisecond)
+		n.Connect()
+		if st := n.WaitFor(spec.ID); st.Code != 255 || st.Reason == "" {
+			t.Errorf("Status = %+v, want code 255 and a reason", st)
+		}
+	},
+	"the keeper upgrades in place": func(t *testing.T, n *Node) {
+		spec, long := n.Spec("tick", "400"), n.Spec("sleep")
+		n.Start(spec)
+		n.Start(long)
+		code := make(chan int, 1)
+		go func() {
+			c, _ := n.Exec(t.Context(), long.ID, n.Process("tick", "300"), container.Stdio{})
+			code <- c
+		}()
+		time.Sleep(50 * time.Millisecond)
+		n.must(n.Upgrade(t.Context()))
+		another := n.Spec("exit", "6")
+		n.Start(another)
+		if st := n.WaitFor(another.ID); st.Code != 6 {
+			t.Errorf("started after: %+v, want code 6", st)
+		}
+		if st := n.WaitFor(spec.ID); st.Code != 0 {
+			t.Errorf("Status = %+v, want code 0", st)
+		}
+		checkLines(t, n.Log(spec.Log), 400)
+		if c := <-code; c != 0 {
+			t.Errorf("exec = %d, want 0", c)
+		}
+	},
+	"no line is lost or doubled however often the keeper dies": func(t *testing.T, n *Node) {
+		const containers, lines = 12, 3000
+		var all []container.Spec
+		for i := range containers {
+			spec := n.Spec("count", fmt.Sprint(lines), fmt.Sprint(i))
+			if i%2 == 0 {
+				spec = n.Spec("tick", "600")
+			}
+			all = append(all, spec)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var killer sync.WaitGroup
+		for _, spec := range all[:containers/2] {
+			n.Start(spec)
+		}
+		killer.Go(func() {
+			for ctx.Err() == nil {
+				n.KillKeeper()
+				time.Sleep(time.Duration(20+rand.IntN(60)) * time.Millisecond)
+			}
+		})
+		for _, spec := range all[containers/2:] {
+			// A start that is cut short leaves nothing: it can be repeated.
+			n.Until("it starts", func() bool { _, err := n.Runtime.Start(t.Context(), spec); return err == nil })
+		}
+		time.Sleep(700 * time.Millisecond)
+		cancel()
+		killer.Wait()
+		for i, spec := range all {
+			st := n.WaitFor(spec.ID)
+			want, count := 0, 600
+			if i%2 == 1 {
+				want, count = i, lines
+			}
+			if st.Code != want {
+				t.Errorf("%s: %+v, want code %d", spec.ID, st, want)
+			}
+			checkLines(t, n.Log(spec.Log), count)
+		}
+	},
+}
+
+// killBoth ends the daemon's side abruptly, as far as a test can, and the keeper.
+func (n *Node) killBoth() {
+	n.t.Helper()
+	n.must(n.Close())
+	n.KillKeeper()
+}

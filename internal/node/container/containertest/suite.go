@@ -150,8 +150,16 @@ func (n *Node) KillKeeper() {
 	text, err := os.ReadFile(filepath.Join(n.cfg.Dir, "keeper.lock"))
 	n.must(err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	n.must(err)
-	n.must(unix.Kill(pid, unix.SIGKILL))
+	if err != nil {
+		return // one that is just starting
+	}
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return // dead already
+	}
+	defer unix.Close(process)
+	_ = unix.PidfdSendSignal(process, unix.SIGKILL, nil, 0)
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(process), Events: unix.POLLIN}}, 5000)
 }
 
 func (n *Node) must(err error) {

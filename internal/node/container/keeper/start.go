@@ -97,6 +97,9 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 		b.discard()
 		return nil, err
 	}
+	if terminal {
+		outputs = map[streamName]int{stdout: p.master}
+	}
 	b.reads(req.Hold, outputs)
 	if err := b.watches(func() { k.ended(b) }); err != nil {
 		return nil, err
