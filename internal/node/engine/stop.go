@@ -47,10 +47,16 @@ func (e *Engine) stop(ctx context.Context, c *ctr, timeout time.Duration) error 
 		}
 	}
 	if timeout > 0 {
+		n, err := signalNumber(rec.StopSignal)
+		if err != nil {
+			return fmt.Errorf("stop container %s: %w", rec.ID, err)
+		}
+		began := time.Now()
+		untilCaught(ctx, c, rec.PID, n, timeout)
 		if err := e.signal(ctx, c, rec.StopSignal); err != nil {
 			return fmt.Errorf("stop container %s: %w", rec.ID, err)
 		}
-		switch err := c.wait(ctx, timeout); {
+		switch err := c.wait(ctx, timeout-time.Since(began)); {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
