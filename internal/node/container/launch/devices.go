@@ -36,9 +36,6 @@ func (l *launcher) devices(spec *specs.Spec, io *stdio) error {
 			hostDev = true
 		}
 	}
-	if !hostDev {
-		l.mkdirAll("/dev")
-	}
 	made := map[string]bool{}
 	list := spec.Linux.Devices
 	if !hostDev {
@@ -55,8 +52,9 @@ func (l *launcher) devices(spec *specs.Spec, io *stdio) error {
 	if hostDev {
 		return nil
 	}
+	l.chdir("/dev")
 	for _, link := range standardLinks {
-		l.call("symlink", link[1], unix.SYS_SYMLINKAT, l.str(link[0]), at, l.str(link[1])).except(unix.EEXIST)
+		l.call("symlink", link[1], unix.SYS_SYMLINKAT, l.str(link[0]), at, l.str(path.Base(link[1]))).except(unix.EEXIST)
 	}
 	if io.terminal {
 		l.console()
@@ -83,15 +81,25 @@ func (l *launcher) device(d specs.LinuxDevice) error {
 		mode |= unix.S_IFCHR
 	}
 	p := path.Clean("/" + d.Path)
-	if dir := path.Dir(p); dir != "/dev" {
-		l.mkdirAll(dir)
-	}
-	name := l.str(p)
+	l.chdir(path.Dir(p))
+	name := l.str(path.Base(p))
 	l.call("mknod", p, unix.SYS_MKNODAT, at, name, uintptr(mode), uintptr(unix.Mkdev(uint32(d.Major), uint32(d.Minor)))).except(unix.EEXIST)
 	if d.UID != nil && *d.UID != 0 || d.GID != nil && *d.GID != 0 {
 		l.call("chown", p, unix.SYS_FCHOWNAT, at, name, id(d.UID), id(d.GID), unix.AT_SYMLINK_NOFOLLOW)
 	}
 	return nil
+}
+
+// chdir enters a directory, making it when it is missing. What follows there by
+// its bare name cannot be led elsewhere by a link.
+func (l *launcher) chdir(dir string) {
+	if l.dir == dir {
+		return
+	}
+	l.dir = dir
+	l.target(dir, true, false, func() []slot {
+		return []slot{{l.call("chdir", dir, unix.SYS_FCHDIR, 0), 0}, {l.call("close", dir, unix.SYS_CLOSE, 0), 0}}
+	})
 }
 
 func id(n *uint32) uintptr {

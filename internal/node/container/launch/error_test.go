@@ -54,6 +54,12 @@ func TestFailedStartNamesItsStep(t *testing.T) {
 		"a mount point behind a magic link": {func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/magic/x", Source: "/etc", Options: []string{"bind"}})
 		}, `start web: open mount point /magic/x: too many levels of symbolic links`, 128, unix.ELOOP},
+		"a working directory behind a magic link": {func(s *specs.Spec) { s.Process.Cwd = "/magic" },
+			`start web: open mount point /magic: too many levels of symbolic links`, 128, unix.ELOOP},
+		"devices behind a magic link": {func(s *specs.Spec) {
+			s.Mounts = s.Mounts[:1]
+			s.Linux.Devices = []specs.LinuxDevice{{Path: "/magic/sda", Type: "b", Major: 8}}
+		}, `start web: open mount point /magic: too many levels of symbolic links`, 128, unix.ELOOP},
 		"a user namespace without mappings": {func(s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "user"})
 		}, `start web: user namespace without uid and gid mappings: invalid`, 0, 0},

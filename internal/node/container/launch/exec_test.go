@@ -84,6 +84,17 @@ func TestExec(t *testing.T) {
 			}
 		})
 	}
+	t.Run("cannot reach the host through a link as its working directory", func(t *testing.T) {
+		host, err := os.Open("/etc")
+		must(t, err)
+		defer host.Close()
+		p := dockerSpec("probe", "pwd").Process
+		p.Cwd = "/proc/self/fd/" + itoa(host.Fd())
+		got, err := execOut(t, ExecRequest{ID: "web", PID: c.PID, PIDFD: c.PIDFD, Spec: p})
+		if want := "exec in web: chdir " + p.Cwd + ": no such file or directory"; err == nil || err.Error() != want {
+			t.Errorf("Exec = %q, %v; want %s", got, err, want)
+		}
+	})
 	t.Run("names a program that is missing", func(t *testing.T) {
 		_, err := execOut(t, ExecRequest{ID: "web", PID: c.PID, PIDFD: c.PIDFD, Spec: dockerSpec("bash").Process})
 		if want := `exec in web: exec: "bash": executable file not found in $PATH`; err == nil || err.Error() != want {

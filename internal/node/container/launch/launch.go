@@ -113,6 +113,7 @@ type launcher struct {
 	users    *userns  // nil in the host's user namespace
 	ns       namespaces
 	limits   []limited
+	dir      string            // where the child is, while devices are made
 	early    map[string]*entry // mounts made before the template goes, by destination
 }
 

@@ -86,7 +86,6 @@ func (l *launcher) become(p *specs.Process, io *stdio, filter Seccomp, root int)
 	if io.terminal {
 		l.call("set terminal", "", unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0)
 	}
-	l.call("close_range", "", unix.SYS_CLOSE_RANGE, 3, uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	umask := uint32(0o022)
 	if p.User.Umask != nil {
 		umask = *p.User.Umask
@@ -96,6 +95,9 @@ func (l *launcher) become(p *specs.Process, io *stdio, filter Seccomp, root int)
 	if err := l.labels(p); err != nil {
 		return err
 	}
+	// Before the working directory is entered: a link in the image may name
+	// /proc/self/fd, and must find nothing of the host there.
+	l.call("close_range", "", unix.SYS_CLOSE_RANGE, 3, uintptr(^uint32(0)), 0)
 	l.applyLimits()
 	if !p.NoNewPrivileges {
 		// Without no_new_privs a filter takes CAP_SYS_ADMIN, still held here.

@@ -179,7 +179,7 @@ func (l *launcher) pipes(user specs.User, files ...*os.File) (*stdio, error) {
 // console shows the terminal as /dev/console: it is the first in its devpts,
 // which is not there when /dev is no filesystem of its own.
 func (l *launcher) console() {
-	name := l.str("/dev/console")
+	name := l.str("console") // in /dev, where the child is
 	l.call("create", "/dev/console", unix.SYS_MKNODAT, at, name, unix.S_IFREG|0o620, 0).except(unix.EEXIST)
-	l.call("mount", "/dev/console", unix.SYS_MOUNT, l.str("/dev/pts/0"), name, 0, unix.MS_BIND, 0).except(unix.ENOENT)
+	l.call("mount", "/dev/console", unix.SYS_MOUNT, l.str("pts/0"), name, 0, unix.MS_BIND, 0).except(unix.ENOENT)
 }
