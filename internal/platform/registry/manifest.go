@@ -44,13 +44,20 @@ type document struct {
 func byDigest(repo string, d digest.Digest) string { return repo + "@" + d.String() }
 func byTag(repo, tag string) string                { return repo + ":" + tag }
 
-// putManifest answers PUT of a manifest. Not ociserver: it knows no digests but
-// SHA-256.
+// putManifest answers PUT of a manifest, under a tag or under its digest with
+// any number of tags. Not ociserver: it knows no digests but SHA-256.
 func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request, t target) {
-	desc, doc, err := r.storeManifest(w, req, t)
+	tags := req.URL.Query()["tag"]
+	if !strings.Contains(t.ref, ":") {
+		tags = append(tags, t.ref)
+	}
+	desc, doc, err := r.storeManifest(w, req, t, tags)
 	if err != nil {
 		r.fail(w, req, err)
 		return
+	}
+	for _, tag := range req.URL.Query()["tag"] {
+		w.Header().Add("OCI-Tag", tag)
 	}
 	w.Header().Set("Location", "/v2/"+t.repo+"/manifests/"+desc.Digest.String())
 	w.Header().Set("Docker-Content-Digest", desc.Digest.String())
@@ -60,7 +67,7 @@ func (r *Registry) putManifest(w http.ResponseWriter, req *http.Request, t targe
 	w.WriteHeader(http.StatusCreated)
 }
 
-func (r *Registry) storeManifest(w http.ResponseWriter, req *http.Request, t target) (desc ocispec.Descriptor, doc document, err error) {
+func (r *Registry) storeManifest(w http.ResponseWriter, req *http.Request, t target, tags []string) (desc ocispec.Descriptor, doc document, err error) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxManifest))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -71,14 +78,16 @@ func (r *Registry) storeManifest(w http.ResponseWriter, req *http.Request, t tar
 		return desc, doc, fmt.Errorf("read manifest: %w: %w", err, fault.Invalid)
 	}
 	desc = ocispec.Descriptor{Digest: digest.FromBytes(data), Size: int64(len(data))}
-	tag := t.ref
 	if d := digest.Digest(t.ref); strings.Contains(t.ref, ":") {
 		if err := d.Validate(); err != nil || d.Algorithm().FromBytes(data) != d {
 			return desc, doc, ociregistry.ErrDigestInvalid
 		}
-		desc.Digest, tag = d, ""
-	} else if !ociref.IsValidTag(tag) {
-		return desc, doc, invalid("%q is no tag", tag)
+		desc.Digest = d
+	}
+	for _, tag := range tags {
+		if !ociref.IsValidTag(tag) {
+			return desc, doc, invalid("%q is no tag", tag)
+		}
 	}
 	if doc, err = r.parse(data, req.Header.Get("Content-Type"), t.repo); err != nil {
 		return desc, doc, err
@@ -90,7 +99,7 @@ func (r *Registry) storeManifest(w http.ResponseWriter, req *http.Request, t tar
 	if err := r.keep(data, desc.Digest); err != nil {
 		return desc, doc, err
 	}
-	return desc, doc, r.name(t.repo, tag, desc, doc)
+	return desc, doc, r.name(t.repo, tags, desc, doc)
 }
 
 func invalid(format string, args ...any) error {
@@ -149,23 +158,28 @@ func (r *Registry) keep(data []byte, d digest.Digest) error {
 }
 
 // name enters a manifest into its repository, and an image among the engine's.
-func (r *Registry) name(repo, tag string, desc ocispec.Descriptor, doc document) error {
-	if err := r.names.Set(byDigest(repo, desc.Digest), desc); err != nil {
-		return err
+func (r *Registry) name(repo string, tags []string, desc ocispec.Descriptor, doc document) error {
+	names := []string{byDigest(repo, desc.Digest)}
+	for _, tag := range tags {
+		names = append(names, byTag(repo, tag))
 	}
-	local := r.cfg.Host + "/" + byDigest(repo, desc.Digest)
-	if tag != "" {
-		if err := r.names.Set(byTag(repo, tag), desc); err != nil {
+	for _, name := range names {
+		if err := r.names.Set(name, desc); err != nil {
 			return err
 		}
-		local = r.cfg.Host + "/" + byTag(repo, tag)
 	}
 	if !doc.isImage() {
 		return nil
 	}
-	if err := r.engine.Set(local, desc); err != nil {
-		// It is in the registry, which is what was asked; it can still be pulled.
-		r.log.Warn("a pushed image is not present on the node", "image", local, "err", err)
+	if len(names) > 1 {
+		names = names[1:]
+	}
+	for _, name := range names {
+		local := r.cfg.Host + "/" + name
+		if err := r.engine.Set(local, desc); err != nil {
+			// It is in the registry, which is what was asked; it can still be pulled.
+			r.log.Warn("a pushed image is not present on the node", "image", local, "err", err)
+		}
 	}
 	return nil
 }

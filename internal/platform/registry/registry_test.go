@@ -144,6 +144,34 @@ func TestTagsAndRepositoriesAreListedInPages(t *testing.T) {
 	}
 }
 
+func TestAManifestIsPushedUnderManyTagsAtOnce(t *testing.T) {
+	n := start(t)
+	img := pushed(t, n, "web:1")
+	raw, err := img.RawManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind, err := img.MediaType()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := n.do("PUT", "/v2/web/manifests/"+digestOf(t, img)+"?tag=1.2&tag=latest", string(raw), "Content-Type: "+string(kind))
+	if got := a.header.Values("OCI-Tag"); a.status != http.StatusCreated || !slices.Equal(got, []string{"1.2", "latest"}) {
+		t.Errorf("PUT = %d %s, tags %v", a.status, a.body, got)
+	}
+	for _, tag := range []string{"1.2", "latest"} {
+		if got, err := crane.Digest(n.addr+"/web:"+tag, n.client()...); err != nil || got != digestOf(t, img) {
+			t.Errorf("tag %s = %s, %v", tag, got, err)
+		}
+		if _, err := n.store.Get(t.Context(), host+"/web:"+tag); err != nil {
+			t.Errorf("on the node: %v", err)
+		}
+	}
+	if a := n.do("PUT", "/v2/web/manifests/"+digestOf(t, img)+"?tag=..", string(raw), "Content-Type: "+string(kind)); a.status != http.StatusBadRequest {
+		t.Errorf("PUT with a bad tag = %d %s", a.status, a.body)
+	}
+}
+
 func TestDeletingATagKeepsTheManifestAndDeletingThatTakesItsTags(t *testing.T) {
 	n := start(t)
 	img := pushed(t, n, "web:1")
