@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -127,7 +129,11 @@ func (l *launcher) execTable(req ExecRequest, io *stdio, root int, flags uintptr
 	if err != nil {
 		return nil, err
 	}
-	if err := l.privileged(req.Spec); err != nil {
+	process := *req.Spec
+	if process.OOMScoreAdj == nil {
+		process.OOMScoreAdj = oomScore(req.PID)
+	}
+	if err := l.privileged(&process); err != nil {
 		return nil, err
 	}
 	l.call("join namespaces", req.ID, unix.SYS_SETNS, req.PIDFD.Fd(), flags)
@@ -143,6 +149,20 @@ func (l *launcher) execTable(req ExecRequest, io *stdio, root int, flags uintptr
 		return nil, err
 	}
 	return l.run(args, nested)
+}
+
+// oomScore is what a further process has when nothing is said: the container's,
+// not ours, which may forbid the kernel to kill it.
+func oomScore(pid int) *int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid))
+	if err != nil {
+		return nil
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return nil
+	}
+	return &n
 }
 
 func (l *launcher) execStdio(req ExecRequest, root int) (*stdio, *os.File, error) {

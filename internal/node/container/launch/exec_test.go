@@ -56,7 +56,9 @@ func execOut(t *testing.T, req ExecRequest) (string, error) {
 func TestExec(t *testing.T) {
 	needRoot(t)
 	root := overlay(t, image(t))
-	c := sleeper(t, dockerSpec("probe", "sleep"), root)
+	spec, adj := dockerSpec("probe", "sleep"), 345
+	spec.Process.OOMScoreAdj = &adj
+	c := sleeper(t, spec, root)
 	must(t, os.WriteFile(filepath.Join(root.Base, "upper/mark"), nil, 0o600))
 	for name, tt := range map[string]struct {
 		ask      []string
@@ -67,6 +69,7 @@ func TestExec(t *testing.T) {
 		"joins the container's namespaces":          {[]string{"hostname", "stat /proc/1"}, nil, false, `^web\n/proc/1 40555`},
 		"is in the container's PID namespace":       {[]string{"grep NSpid /proc/self/status"}, nil, false, `^NSpid:\t\d+\n$`},
 		"sees the container's root":                 {[]string{"pwd", "stat /etc/passwd"}, nil, false, `^/\n/etc/passwd 100644`},
+		"can be killed as the container can":        {[]string{"cat /proc/self/oom_score_adj"}, nil, false, `^345\n$`},
 		"has what capabilities it was given":        {[]string{"grep CapEff /proc/self/status"}, nil, false, `00000000a80425fb`},
 		"is the user it was told to be":             {[]string{"id", "env HOME"}, func(p *specs.Process) { p.User.UID = 1000 }, false, `^1000 0 \[\]\n/home/app\n$`},
 		"has a terminal of the container":           {[]string{"stat /dev/pts/0", "write /dev/tty"}, nil, true, `/dev/pts/0 20620 0:5 rdev 136:0\r\nwritten\r\n`},

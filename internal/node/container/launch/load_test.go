@@ -169,6 +169,23 @@ func BenchmarkStart(b *testing.B) {
 	}
 }
 
+// BenchmarkExec measures Exec alone, up to the execve.
+func BenchmarkExec(b *testing.B) {
+	needRoot(b)
+	c := sleeper(b, dockerSpec("probe", "sleep"), overlay(b, image(b)))
+	filter := Seccomp{Program: benchFilter()}
+	var took []time.Duration
+	for b.Loop() {
+		at := time.Now()
+		p, err := Exec(ExecRequest{ID: "web", PID: c.PID, PIDFD: c.PIDFD, Spec: dockerSpec("probe").Process, Seccomp: filter})
+		took = append(took, time.Since(at))
+		must(b, err)
+		wait(b, p)
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+}
+
 func benchFilter() []unix.SockFilter {
 	f := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
 	for n := range uint32(60) {
