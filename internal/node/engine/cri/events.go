@@ -3,6 +3,7 @@ package cri
 import (
 	"fmt"
 
+	"google.golang.org/grpc/metadata"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -12,7 +13,12 @@ import (
 // GetContainerEvents tells what happens to pods and containers until the client
 // hangs up.
 func (s *Server) GetContainerEvents(_ *runtime.GetEventsRequest, out runtime.RuntimeService_GetContainerEventsServer) error {
-	for ev := range s.engine.Events(out.Context(), owner) {
+	events := s.engine.Events(out.Context(), owner)
+	// The header tells the client that from now on it misses nothing.
+	if err := out.SendHeader(metadata.MD{}); err != nil {
+		return err
+	}
+	for ev := range events {
 		err := out.Send(&runtime.ContainerEventResponse{
 			ContainerId: ev.ContainerID, ContainerEventType: eventType(ev.Type), CreatedAt: ev.Time.UnixNano(),
 			PodSandboxStatus: podStatus(ev.Pod), ContainersStatuses: containerStatuses(ev.Containers),
