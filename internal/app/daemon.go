@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/image"
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns"
 )
 
 // Server runs the daemon of one node until ctx ends. programs is the directory
@@ -71,6 +73,7 @@ func (d *daemon) serve(ctx context.Context, f config.File, programs string) (err
 	}
 	d.status = newStatus(client.Status{
 		Version: d.version, Node: d.set.name, Address: d.set.addr.String(),
+		Registry: net.JoinHostPort(d.set.addr.String(), strconv.Itoa(f.Registry.Port)), Images: f.Registry.Name,
 		API: "https://" + net.JoinHostPort(d.set.addr.String(), strconv.Itoa(f.API.Port)),
 	})
 	defer func() { err = errors.Join(err, d.close()) }()
@@ -97,10 +100,28 @@ func (d *daemon) note(e run.Event) {
 
 // open opens what has state on this machine. Each is closed in reverse.
 func (d *daemon) open(ctx context.Context) (err error) {
-	if d.cluster, err = kube.New(d.set.kube(), d.log.With("part", "kubernetes")); err != nil {
+	conf := d.set.kube()
+	conf.Notify = d.note
+	addons, err := dns.Manifests(dns.Deployment{
+		Image: d.edgeImage(), ClusterIP: conf.DNS(), DNS: dns.Config{Domain: d.set.Network.Domain},
+	})
+	if err != nil {
 		return err
 	}
-	if d.images, err = image.Open(d.set.images(nil, ""), d.log.With("part", "images")); err != nil {
+	conf.Addons = append(conf.Addons, addons)
+	if d.cluster, err = kube.New(conf, d.log.With("part", "kubernetes")); err != nil {
+		return err
+	}
+	auth, err := d.set.registryAuth()
+	if err != nil {
+		return err
+	}
+	if d.set.Registry.Enabled {
+		if err := d.set.trust(d.cluster.CA()); err != nil {
+			return err
+		}
+	}
+	if d.images, err = image.Open(d.set.images(auth, d.cluster.CA()), d.log.With("part", "images")); err != nil {
 		return err
 	}
 	d.closers = append(d.closers, d.images.Close)
@@ -142,15 +163,18 @@ func (d *daemon) parts() ([]run.Part, error) {
 	d.closers = append(d.closers, func() error { node.Close(); return nil })
 	mux.Handle("/v1/", node)
 	server := cri.New(cri.Config{Socket: d.set.criSocket(), Version: d.version, ImageDir: d.set.data("images")}, d.engine, d.log.With("part", "cri"))
-	return []run.Part{
+	registries, err := d.registries()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat([]run.Part{
 		{Name: "control", Service: serveUnix(client.Socket(d.set.RunDir), mux)},
 		{Name: "network", Service: d.network},
 		{Name: "snapshots", Service: d.snapshots},
 		{Name: "engine", Service: d.engine},
 		{Name: "cri", Service: server},
+	}, registries, []run.Part{
+		{Name: "edge", Service: run.Func(d.importEdge)},
 		{Name: "kubernetes", Service: d.cluster, Start: 3 * time.Minute, Stop: 30 * time.Second},
-	}, nil
+	}), nil
 }
-
-// Kubeconfig is where the daemon of f keeps its administrator's kubeconfig.
-func Kubeconfig(f config.File) string { return client.AdminKubeconfig(f.DataDir) }

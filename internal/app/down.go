@@ -43,6 +43,7 @@ func Down(ctx context.Context, f config.File, purge bool, log *slog.Logger) erro
 	step("containers", container.Down(ctx, set.containers(groups), log))
 	step("network", network.Remove(ctx, set.network(), log))
 	step("kubernetes", kube.Cleanup(set.kube()))
+	step("registry", set.distrust())
 	step("mounts", unmountBelow(f.RunDir, f.DataDir))
 	if len(errs) == 0 {
 		step("run directory", os.RemoveAll(f.RunDir))

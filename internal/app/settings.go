@@ -136,6 +136,9 @@ func (s settings) kube() kube.Config {
 		ServiceCIDR: s.services, PodCIDR: s.pods, ClusterDomain: s.Network.Domain,
 		CRISocket: s.criSocket(), MaxPods: s.Node.MaxPods, CgroupRoot: "/" + s.Instance(),
 	}
+	if s.Registry.Enabled {
+		c.Servers = []kube.Server{{Name: "registry", Hosts: []string{s.Registry.Name, "localhost", "127.0.0.1", s.addr.String()}}}
+	}
 	for _, b := range s.API.Bind {
 		if a, err := netip.ParseAddr(b); err == nil {
 			c.BindAddresses = append(c.BindAddresses, a)

@@ -78,7 +78,7 @@ func (c Config) complete() (Config, error) {
 	setDefault(&c.PodCIDR, netip.MustParsePrefix("10.244.0.0/16"))
 	setDefault(&c.ClusterDomain, "cluster.local")
 	setDefault(&c.NodePorts, "30000-32767")
-	setDefault(&c.ClusterDNS, nth(c.ServiceCIDR, 10))
+	c.ClusterDNS = c.DNS()
 	setDefault(&c.MaxPods, 500)
 	setDefault(&c.KubeletDir, filepath.Join(c.Dir, "kubelet"))
 	setDefault(&c.PodLogsDir, filepath.Join(c.Dir, "pod-logs"))
@@ -105,6 +105,14 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("socket %s: path longer than 107 bytes, choose a shorter RunDir: %w", longest, fault.Invalid)
 	}
 	return c, nil
+}
+
+// DNS is the address of the cluster's DNS.
+func (c Config) DNS() netip.Addr {
+	if c.ClusterDNS.IsValid() {
+		return c.ClusterDNS
+	}
+	return nth(c.ServiceCIDR, 10)
 }
 
 // listensOn reports whether the API server can be reached at a.
