@@ -122,9 +122,9 @@ var crashes = map[string]func(*testing.T, *Node){
 	},
 	"what nobody could see is said": func(t *testing.T, n *Node) {
 		spec := n.Spec("tick", "100")
-		n.Start(spec)
+		pid := n.Start(spec).PID
 		n.killBoth()
-		time.Sleep(400 * time.Millisecond)
+		n.Until("it has ended and was reaped", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
 		n.Connect()
 		if st := n.WaitFor(spec.ID); st.Code != 255 || st.Reason == "" {
 			t.Errorf("Status = %+v, want code 255 and a reason", st)

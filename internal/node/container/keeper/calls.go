@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"golang.org/x/sys/unix"
 
@@ -61,8 +60,9 @@ func (k *Keeper) call(c *client, m wire.Message, fds []int) (any, out, error) {
 		return with(m, func(r wire.Control) (any, error) { return nil, k.updateStock(r) })
 	case wire.CallUpgrade:
 		return with(m, func(u wire.Upgrade) (any, error) {
-			k.upgrade <- u.Binary // answered only if it fails: the connection ends
-			return nil, fmt.Errorf("upgrade failed; see the keeper's log")
+			request := upgrade{binary: u.Binary, failed: make(chan error, 1)}
+			k.upgrade <- request
+			return nil, <-request.failed // else the connection ends with this program
 		})
 	case wire.CallQuit:
 		close(k.quit)

@@ -117,7 +117,7 @@ func (k *Keeper) execAnew(binary string, lock, listener *os.File) error {
 	var failure error
 	// On the loop, so that no output is under way.
 	k.loop.wait(func() {
-		i := k.bequeath(int(lock.Fd()), int(listener.Fd()))
+		i := k.bequeath(number(lock), number(listener))
 		failure = i.exec(binary)
 	})
 	return failure
@@ -178,4 +178,12 @@ func (i *inheritance) exec(binary string) error {
 		unix.CloseOnExec(fd)
 	}
 	return fmt.Errorf("upgrade to %s: %w", binary, err)
+}
+
+// number returns a file's descriptor without making it blocking, as Fd does.
+func number(f *os.File) (n int) {
+	if raw, err := f.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { n = int(fd) })
+	}
+	return n
 }

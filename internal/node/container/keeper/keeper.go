@@ -40,6 +40,12 @@ type Config struct {
 	Dir string // where its socket and its containers' state live
 }
 
+// An upgrade asks for another program to go on as. Only a failure is told.
+type upgrade struct {
+	binary string
+	failed chan error
+}
+
 // Paths inside Config.Dir that the daemon knows too.
 const (
 	Socket  = "keeper.sock"
@@ -65,7 +71,7 @@ type Keeper struct {
 
 	work     sync.RWMutex   // held for reading while a process is made
 	quit     chan struct{}  // closed by CallQuit
-	upgrade  chan string    // programs to go on as
+	upgrade  chan upgrade   // programs to go on as
 	sessions sync.WaitGroup // the goroutines that serve clients
 }
 
@@ -83,7 +89,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	k := &Keeper{
 		dir: cfg.Dir, log: log, build: Digest("/proc/self/exe"),
 		containers: map[string]*box{}, execs: map[string]*execution{}, starting: map[string]bool{}, clients: map[*client]bool{},
-		quit: make(chan struct{}), upgrade: make(chan string),
+		quit: make(chan struct{}), upgrade: make(chan upgrade),
 	}
 	// Whoever a container leaves behind becomes ours: only a parent can reap.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -113,9 +119,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		select {
 		case <-ctx.Done():
 		case <-k.quit:
-		case binary := <-k.upgrade:
-			err := k.execAnew(binary, lock, listener)
+		case u := <-k.upgrade:
+			err := k.execAnew(u.binary, lock, listener)
 			k.log.Error("upgrade failed, going on as before", "err", err)
+			u.failed <- err
 			continue
 		}
 		break
