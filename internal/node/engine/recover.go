@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/node/container"
@@ -86,6 +89,9 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	}
 	for _, p := range e.allPods() {
 		rec := p.get()
+		if rec.State == PodReady && rec.namespacesGone() {
+			e.podLost(p)
+		}
 		if !rec.Pause {
 			continue
 		}
@@ -99,6 +105,20 @@ func (e *Engine) reconcile(ctx context.Context) error {
 		e.removeStray(ctx, id)
 	}
 	return nil
+}
+
+// namespacesGone tells whether one of the pod's own namespaces is no longer
+// there, as after everything on the node was taken down and started again.
+func (p *Pod) namespacesGone() bool {
+	for _, path := range []string{p.Attachment.NetNS, p.Namespaces.IPC, p.Namespaces.UTS, p.Namespaces.User} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) reconcileOne(c *ctr, st container.Status, known bool) {
