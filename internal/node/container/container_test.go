@@ -1,9 +1,22 @@
 package container_test
 
 import (
+	"os/exec"
 	"testing"
 
 	"github.com/sampan-cloud/sampan/internal/node/container/containertest"
 )
 
 func TestNative(t *testing.T) { containertest.Run(t, "", "") }
+
+func TestStock(t *testing.T) {
+	for _, name := range []string{"runc", "crun"} {
+		t.Run(name, func(t *testing.T) {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				t.Skipf("%s is not installed", name)
+			}
+			containertest.Run(t, name, path)
+		})
+	}
+}

@@ -217,6 +217,9 @@ func (n *Node) Process(args ...string) *specs.Process {
 func (n *Node) Start(spec container.Spec) container.Status {
 	n.t.Helper()
 	st, err := n.Runtime.Start(n.t.Context(), spec)
+	if err != nil && n.handler != "" && strings.Contains(err.Error(), "cgroups in hybrid mode not supported") {
+		n.t.Skipf("%s does not run on this machine's hybrid cgroups", n.handler)
+	}
 	if err != nil {
 		n.t.Fatalf("Start(%s): %v", spec.ID, err)
 	}

@@ -19,8 +19,9 @@ type reaper struct {
 	// writing while orphans are reaped: between, a child looks like an orphan.
 	births sync.RWMutex
 
-	mu   sync.Mutex
-	mine map[int]bool
+	mu    sync.Mutex
+	mine  map[int]bool
+	holds int // while there are any, nothing is reaped
 }
 
 func newReaper() *reaper { return &reaper{mine: map[int]bool{}} }
@@ -47,6 +48,20 @@ func (r *reaper) forget(pid int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.mine, pid)
+}
+
+// hold stops reaping until as many releases: a process is on its way to us that
+// is not claimed yet.
+func (r *reaper) hold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.holds++
+}
+
+func (r *reaper) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.holds--
 }
 
 func (r *reaper) run(ctx context.Context) {
@@ -86,7 +101,7 @@ func (r *reaper) sweep() bool {
 			return true
 		}
 		r.mu.Lock()
-		mine := r.mine[pid]
+		mine := r.mine[pid] || r.holds > 0
 		r.mu.Unlock()
 		if mine {
 			return false

@@ -1,12 +1,344 @@
 package keeper
 
-import "github.com/sampan-cloud/sampan/internal/node/container/wire"
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
-func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (process, error) {
-	return process{}, wire.Errorf(wire.Unsupported, "runtime %s: %s", req.Runtime, wire.Unsupported)
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/node/container/launch"
+	"github.com/sampan-cloud/sampan/internal/node/container/pidfd"
+	"github.com/sampan-cloud/sampan/internal/node/container/wire"
+)
+
+// A stock OCI runtime (runc, crun, runsc) makes the container's process and
+// ends. The process then is the keeper's child, because it is a subreaper, and
+// everything else is as on the native path: pidfd, pipes, log, record.
+//
+// In a container's directory are then, besides the record: bundle/config.json,
+// bundle/rootfs (where its / is mounted while it exists) and the runtime's log.
+
+// stock runs one command of a runtime. It is the keeper's own child, claimed so
+// that the reaper leaves it alone.
+func (k *Keeper) stock(binary string, stdio [3]int, args ...string) error {
+	path, err := lookup(binary)
+	if err != nil {
+		return wire.Errorf(wire.Precondition, "runtime %s: %v: %s", binary, err, wire.Precondition)
+	}
+	files := openFiles(stdio[:])
+	defer files.close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for i, f := range files {
+		if f == nil {
+			files[i] = null
+		}
+	}
+	var p *os.Process
+	err = k.reaper.birth(func() (int, error) {
+		var err error
+		p, err = os.StartProcess(path, append([]string{binary}, args...), &os.ProcAttr{
+			Dir: "/", Files: files, Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		})
+		if err != nil {
+			return 0, err
+		}
+		return p.Pid, nil
+	})
+	for i, f := range files {
+		if f == null {
+			files[i] = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("runtime %s: %w", binary, err)
+	}
+	state, err := p.Wait()
+	k.reaper.forget(p.Pid)
+	if err != nil {
+		return fmt.Errorf("runtime %s: %w", binary, err)
+	}
+	if !state.Success() {
+		return fmt.Errorf("runtime %s: %s", filepath.Base(binary), state)
+	}
+	return nil
 }
+
+// lookup finds a program as a shell would.
+func lookup(name string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"} {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("not found")
+}
+
+// stockArgs are the arguments that every command of a runtime begins with.
+func (b *box) stockArgs(words ...string) []string {
+	return append([]string{
+		"--root", filepath.Join(filepath.Dir(filepath.Dir(b.dir)), "runtime"),
+		"--log", filepath.Join(b.dir, "runtime.log"), "--log-format", "json",
+	}, words...)
+}
+
+// complain adds what the runtime wrote into its log to a failure.
+func (b *box) complain(err error) error {
+	text, rerr := os.ReadFile(filepath.Join(b.dir, "runtime.log"))
+	if rerr != nil {
+		return err
+	}
+	var last string
+	for line := range bytes.Lines(text) {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal(line, &entry) == nil && entry.Level == "error" {
+			last = entry.Msg
+		}
+	}
+	if last == "" {
+		return err
+	}
+	return wire.Errorf(wire.Invalid, "%v: %s", err, last)
+}
+
+// startStock makes a container's process through its runtime.
+func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (_ process, err error) {
+	bundle := filepath.Join(b.dir, "bundle")
+	rootfs := filepath.Join(bundle, "rootfs")
+	if err := os.MkdirAll(rootfs, 0o711); err != nil {
+		return process{}, fmt.Errorf("bundle: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = b.complain(err)
+			k.deleteStock(b)
+		}
+	}()
+	spec := *req.OCI
+	root := specs.Root{Path: rootfs}
+	if spec.Root != nil {
+		root.Readonly = spec.Root.Readonly
+	}
+	spec.Root = &root
+	// Older runtimes refuse a newer version though they know all that is asked.
+	spec.Version = "1.0.2"
+	text, err := json.Marshal(&spec)
+	if err != nil {
+		return process{}, fmt.Errorf("bundle: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), text, 0o600); err != nil {
+		return process{}, fmt.Errorf("bundle: %w", err)
+	}
+	if err := mountRoot(launch.Rootfs(req.Root), rootfs); err != nil {
+		return process{}, err
+	}
+	pidFile := filepath.Join(b.dir, "pid")
+	args := b.stockArgs("create", "--bundle", bundle, "--pid-file", pidFile)
+	if spec.Process.Terminal {
+		return k.withConsole(b, func(console string) (process, error) {
+			return k.createStock(b, req, stdio, pidFile, append(args, "--console-socket", console, req.ID))
+		})
+	}
+	return k.createStock(b, req, stdio, pidFile, append(args, req.ID))
+}
+
+// createStock makes the process and lets it run.
+func (k *Keeper) createStock(b *box, req wire.Start, stdio [3]int, pidFile string, args []string) (process, error) {
+	if err := k.stock(req.Binary, stdio, args...); err != nil {
+		return process{}, err
+	}
+	p, err := k.takeChild(pidFile)
+	if err != nil {
+		return process{}, err
+	}
+	b.rec.Cgroup, b.rec.Cgroups = cgroupOf(p.pid)
+	b.rec.OOMBefore = oomKills(b.rec.Cgroups)
+	if err := k.stock(req.Binary, [3]int{-1, -1, -1}, b.stockArgs("start", req.ID)...); err != nil {
+		unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
+		pidfd.ExitOf(p.pidfd)
+		pidfd.Reap(p.pidfd)
+		k.reaper.forget(p.pid)
+		unix.Close(p.pidfd)
+		return process{}, err
+	}
+	return p, nil
+}
+
+// takeChild claims the process whose PID a runtime has written down. Its parent
+// has ended, so it is ours.
+func (k *Keeper) takeChild(pidFile string) (process, error) {
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		return process{}, fmt.Errorf("runtime tells no process: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return process{}, fmt.Errorf("runtime tells no process: %w", err)
+	}
+	k.reaper.claim(pid)
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		k.reaper.forget(pid)
+		return process{}, fmt.Errorf("process %d of the runtime: %w", pid, err)
+	}
+	return process{pid: pid, pidfd: fd, master: -1}, nil
+}
+
+// execStock makes one more process through the container's runtime.
 func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error) {
-	return process{}, wire.Errorf(wire.Unsupported, "runtime: %s", wire.Unsupported)
+	f, err := os.CreateTemp(b.dir, "exec")
+	if err != nil {
+		return process{}, fmt.Errorf("exec: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer os.Remove(f.Name() + ".pid")
+	err = json.NewEncoder(f).Encode(req.Process)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return process{}, fmt.Errorf("exec: %w", err)
+	}
+	rec := b.status()
+	pidFile := f.Name() + ".pid"
+	args := b.stockArgs("exec", "--detach", "--process", f.Name(), "--pid-file", pidFile)
+	run := func(args []string) (process, error) {
+		// Nothing is reaped meanwhile: a process that ends at once would be gone
+		// before we know that it is wanted.
+		k.reaper.hold()
+		defer k.reaper.release()
+		if err := k.stock(rec.Binary, stdio, append(args, req.ID)...); err != nil {
+			return process{}, b.complain(err)
+		}
+		return k.takeChild(pidFile)
+	}
+	if req.Process.Terminal {
+		return k.withConsole(b, func(console string) (process, error) { return run(append(args, "--console-socket", console)) })
+	}
+	return run(args)
 }
-func (k *Keeper) deleteStock(b *box)               {}
-func (k *Keeper) updateStock(r wire.Control) error { return nil }
+
+// deleteStock has the runtime forget an ended container, and unmounts its root.
+func (k *Keeper) deleteStock(b *box) {
+	rec := b.status()
+	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, b.stockArgs("delete", "--force", b.id)...); err != nil {
+		b.log.Debug("runtime does not delete", "err", err)
+	}
+	rootfs := filepath.Join(b.dir, "bundle", "rootfs")
+	if err := unix.Unmount(rootfs, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+		b.log.Warn("root not unmounted", "path", rootfs, "err", err)
+	}
+}
+
+// updateStock changes limits through the container's runtime.
+func (k *Keeper) updateStock(req wire.Control) error {
+	b, err := k.find(req.ID)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(b.dir, "resources")
+	if err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+	defer os.Remove(f.Name())
+	err = json.NewEncoder(f).Encode(req.Resources)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("update: %w", err)
+	}
+	rec := b.status()
+	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, b.stockArgs("update", "--resources", f.Name(), req.ID)...); err != nil {
+		return b.complain(err)
+	}
+	return nil
+}
+
+// mountRoot mounts a container's / where its runtime looks for it. Unlike on
+// the native path it is visible on the host, below the keeper's directory.
+func mountRoot(r launch.Rootfs, target string) error {
+	abs := func(p string) string {
+		if filepath.IsAbs(p) {
+			return p
+		}
+		return filepath.Join(r.Base, p)
+	}
+	var err error
+	switch {
+	case len(r.Lower) == 0:
+		err = unix.Mount(r.Base, target, "", unix.MS_BIND|unix.MS_REC, "")
+	case len(r.Lower) == 1 && r.Upper == "":
+		err = unix.Mount(abs(r.Lower[0]), target, "", unix.MS_BIND, "")
+		if err == nil {
+			err = unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
+		}
+	default:
+		err = mountOverlay(r, abs, target)
+	}
+	if err != nil {
+		return fmt.Errorf("mount root on %s: %w", target, err)
+	}
+	return unix.Mount("", target, "", unix.MS_PRIVATE|unix.MS_REC, "")
+}
+
+func mountOverlay(r launch.Rootfs, abs func(string) string, target string) error {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fs)
+	options := [][2]string{}
+	for _, l := range r.Lower {
+		options = append(options, [2]string{"lowerdir+", abs(l)})
+	}
+	if r.Upper != "" {
+		options = append(options, [2]string{"upperdir", abs(r.Upper)}, [2]string{"workdir", abs(r.Work)})
+	}
+	for _, o := range options {
+		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
+			return fmt.Errorf("overlay %s=%s: %w", o[0], o[1], err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return fmt.Errorf("overlay: %w", err)
+	}
+	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mount)
+	return unix.MoveMount(mount, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// cgroupOf finds the cgroup that a runtime has put a process into, and its
+// directories.
+func cgroupOf(pid int) (path string, dirs []string) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return "", nil
+	}
+	for line := range strings.Lines(string(text)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 || parts[2] == "/" {
+			continue
+		}
+		for _, name := range append(strings.Split(strings.TrimPrefix(parts[1], "name="), ","), "") {
+			dir := filepath.Join("/sys/fs/cgroup", name, parts[2])
+			if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil && !slices.Contains(dirs, dir) {
+				path, dirs = parts[2], append(dirs, dir)
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return path, dirs
+}
