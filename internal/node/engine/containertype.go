@@ -97,6 +97,8 @@ type SELinux struct {
 type Mount struct {
 	Source       string  `json:"source,omitempty"`
 	Image        string  `json:"image,omitempty"`
+	UserImage    string  `json:"userImage,omitempty"` // as the user wrote it
+	ImageID      string  `json:"imageID,omitempty"`   // what Image led to; the engine fills it in
 	ImageSubPath string  `json:"imageSubPath,omitempty"`
 	Target       string  `json:"target"`
 	ReadOnly     bool    `json:"readOnly,omitempty"`

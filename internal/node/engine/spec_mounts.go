@@ -60,9 +60,13 @@ func (b *builder) bind(source, target string, options ...string) {
 // requestedMounts adds the request's mounts, parents before what lies in them.
 func (b *builder) requestedMounts(ctx context.Context) error {
 	mounts := slices.Clone(b.rec.Config.Mounts)
-	slices.SortStableFunc(mounts, func(x, y Mount) int { return depth(x.Target) - depth(y.Target) })
+	b.rec.Config.Mounts = mounts // of the record's own: what images led to is noted in it
+	order := make([]*Mount, len(mounts))
 	for i := range mounts {
-		m := &mounts[i]
+		order[i] = &mounts[i]
+	}
+	slices.SortStableFunc(order, func(x, y *Mount) int { return depth(x.Target) - depth(y.Target) })
+	for i, m := range order {
 		if err := checkMount(m); err != nil {
 			return fmt.Errorf("mounts %s: %w", m.Target, err)
 		}
@@ -105,6 +109,8 @@ func checkMount(m *Mount) error {
 		return fmt.Errorf("recursive_read_only with a propagation other than private: %w", fault.Invalid)
 	case m.Image == "" && m.ImageSubPath != "":
 		return fmt.Errorf("image_sub_path without image: %w", fault.Invalid)
+	case m.Image != "" && !m.ReadOnly:
+		return fmt.Errorf("an image's mount has readonly=false: %w", fault.Invalid)
 	case m.Image != "" && m.Source != "":
 		return fmt.Errorf("both host_path and image: %w", fault.Invalid)
 	case m.Image == "" && !m.Tmpfs && !filepath.IsAbs(m.Source):
@@ -201,6 +207,7 @@ func (b *builder) mountImage(ctx context.Context, m *Mount, n int) error {
 	if err != nil {
 		return err
 	}
+	m.ImageID = img.ID.String()
 	name := fmt.Sprintf("%s-image-%d", b.rec.ID, n)
 	view, err := b.engine.parts.Snapshots.View(ctx, name, top)
 	if err != nil {

@@ -35,7 +35,7 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 	st, err := e.parts.Runtime.Start(ctx, spec)
 	if err != nil {
 		e.startFailed(c, err)
-		return fmt.Errorf("start container %s: %w", rec.ID, err)
+		return err // it names the container and the step
 	}
 	c.mu.Lock()
 	// A short program may have ended, and been recorded, by now.

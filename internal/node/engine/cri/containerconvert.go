@@ -95,7 +95,7 @@ func mount(m *runtime.Mount) engine.Mount {
 	out := engine.Mount{
 		Source: m.GetHostPath(), Target: m.GetContainerPath(), ReadOnly: m.GetReadonly(),
 		Recursive: m.GetRecursiveReadOnly(), Relabel: m.GetSelinuxRelabel(),
-		Image: m.GetImage().GetImage(), ImageSubPath: m.GetImageSubPath(),
+		Image: m.GetImage().GetImage(), UserImage: m.GetImage().GetUserSpecifiedImage(), ImageSubPath: m.GetImageSubPath(),
 		UIDs: idMaps(m.GetUidMappings()), GIDs: idMaps(m.GetGidMappings()),
 	}
 	switch m.GetPropagation() {
@@ -114,7 +114,7 @@ func mountBack(m engine.Mount) *runtime.Mount {
 		UidMappings: idMapsBack(m.UIDs), GidMappings: idMapsBack(m.GIDs),
 	}
 	if m.Image != "" {
-		out.Image = &runtime.ImageSpec{Image: m.Image}
+		out.Image = &runtime.ImageSpec{Image: m.Image, UserSpecifiedImage: m.UserImage, ImageRef: m.ImageID}
 	}
 	switch m.Propagation {
 	case "rslave":
