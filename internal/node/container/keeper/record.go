@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/sampan-cloud/sampan/internal/node/container/wire"
 )
@@ -29,7 +28,19 @@ type record struct {
 	OOMBefore   uint64   `json:"oomBefore,omitempty"` // kills that the cgroup counted before
 }
 
-var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$`)
+// validID tells whether an ID can name a directory: letters, digits, and inside
+// also "_", "." and "-".
+func validID(id string) bool {
+	for i, c := range []byte(id) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '_' || c == '.' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return id != "" && len(id) < 256
+}
 
 // save writes the record; a reader sees the old one or the new one.
 func (r *record) save(dir string) error {

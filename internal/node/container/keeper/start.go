@@ -37,7 +37,7 @@ func (k *Keeper) start(req wire.Start, joins []int) (*box, error) {
 
 // reserve takes an ID, so that two starts of it do not meet.
 func (k *Keeper) reserve(id string) error {
-	if !validID.MatchString(id) {
+	if !validID(id) {
 		return wire.Errorf(wire.Invalid, "container id %q: %s", id, wire.Invalid)
 	}
 	k.mu.Lock()
