@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"encoding/binary"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -94,7 +95,7 @@ func (l *launcher) user(u specs.User) {
 	if n := len(u.AdditionalGids); n > 0 {
 		b := make([]byte, 0, 4*n)
 		for _, g := range u.AdditionalGids {
-			b = nativeEndian.AppendUint32(b, g)
+			b = binary.NativeEndian.AppendUint32(b, g)
 		}
 		list = l.bytes(b)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,7 @@ type ExecRequest struct {
 // one that it does not join: Linux lets only a process that shares its memory
 // with nobody do so.
 func Exec(req ExecRequest) (*Process, error) {
+	defer runtime.KeepAlive(&req) // the table knows the files by number only
 	p, err := execute(req)
 	if err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", req.ID, err)

@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -47,6 +48,7 @@ type Process struct {
 // has happened. An error wraps a *StepError that names the system call which
 // failed, and nothing of the container is left.
 func Start(req Request) (*Process, error) {
+	defer runtime.KeepAlive(&req) // the table knows the files by number only
 	p, err := start(req)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", req.ID, err)
@@ -151,14 +153,12 @@ func (l *launcher) own(fd int) uintptr {
 	return uintptr(fd)
 }
 
-// start writes the table in the order in which the child needs it: what takes
-// the host's privileges, namespaces, filesystem, then what takes rights away.
+// start opens what lies on the host, writes the table and runs it.
 func (l *launcher) start(req Request) (*Process, error) {
-	spec := req.Spec
-	if err := l.openNamespaces(spec); err != nil {
+	if err := l.openNamespaces(req.Spec); err != nil {
 		return nil, err
 	}
-	if err := l.checkSysctls(spec); err != nil {
+	if err := l.checkSysctls(req.Spec); err != nil {
 		return nil, err
 	}
 	root, err := req.Root.mount(l.users)
@@ -166,28 +166,11 @@ func (l *launcher) start(req Request) (*Process, error) {
 		return nil, err
 	}
 	l.own(root)
-	stdio, master, err := l.stdio(req.Terminal, spec, req.Stdin, req.Stdout, req.Stderr)
+	stdio, master, err := l.stdio(req.Terminal, req.Spec, req.Stdin, req.Stdout, req.Stderr)
 	if err != nil {
 		return nil, err
 	}
-	args, err := l.joinCgroups(req.Cgroups)
-	if err == nil {
-		err = l.privileged(spec.Process)
-	}
-	var nested *int32
-	if err == nil {
-		nested = l.enterNamespaces(&args)
-		l.mountEarly(spec.Mounts)
-		l.pivot(root, spec)
-		err = l.filesystem(req, stdio)
-	}
-	if err == nil {
-		l.identify(spec)
-		err = l.personality(spec.Linux.Personality)
-	}
-	if err == nil {
-		err = l.become(spec.Process, stdio, req.Seccomp, root)
-	}
+	args, nested, err := l.write(req, root, stdio)
 	var p *Process
 	if err == nil {
 		p, err = l.run(args, nested)
@@ -200,4 +183,27 @@ func (l *launcher) start(req Request) (*Process, error) {
 	}
 	p.Master = master
 	return p, nil
+}
+
+// write fills the table in the order in which the child needs it: what takes the
+// host's privileges, namespaces, filesystem, then what takes rights away.
+func (l *launcher) write(req Request, root int, stdio *stdio) (args cloneArgs, nested *int32, err error) {
+	spec := req.Spec
+	if args, err = l.joinCgroups(req.Cgroups); err != nil {
+		return args, nil, err
+	}
+	if err := l.privileged(spec.Process); err != nil {
+		return args, nil, err
+	}
+	nested = l.enterNamespaces(&args)
+	l.mountEarly(spec.Mounts)
+	l.pivot(root, spec)
+	if err := l.filesystem(req, stdio); err != nil {
+		return args, nil, err
+	}
+	l.identify(spec)
+	if err := l.personality(spec.Linux.Personality); err != nil {
+		return args, nil, err
+	}
+	return args, nested, l.become(spec.Process, stdio, req.Seccomp, root)
 }

@@ -6,26 +6,25 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 // privileged is what only the host's root may do, before a user namespace.
 func (l *launcher) privileged(p *specs.Process) error {
 	if p.OOMScoreAdj != nil {
 		// Lowering takes CAP_SYS_RESOURCE, which some machines withhold.
-		l.write("self/oom_score_adj", strconv.Itoa(*p.OOMScoreAdj), unix.EACCES)
+		l.procfs("self/oom_score_adj", strconv.Itoa(*p.OOMScoreAdj), unix.EACCES)
 	}
 	return l.rlimits(p.Rlimits)
 }
 
-// write writes text to a file of the host's /proc, which needs no /proc in the
+// procfs writes text to a file of the host's /proc, which needs no /proc in the
 // container and cannot be one that an image made up. What it is about is the
 // child, and for sysctls the child's namespaces.
-func (l *launcher) write(file, text string, except ...unix.Errno) {
+func (l *launcher) procfs(file, text string, except ...unix.Errno) {
 	name := "/proc/" + file
 	open := l.call("write", name, unix.SYS_OPENAT, l.proc.Fd(), l.str(file), unix.O_WRONLY|unix.O_CLOEXEC)
 	write := l.call("write", name, unix.SYS_WRITE, 0, l.str(text), uintptr(len(text))).except(except...)
@@ -52,10 +51,10 @@ func (l *launcher) identify(spec *specs.Spec) {
 			o := spec.Linux.TimeOffsets[clock]
 			fmt.Fprintf(&text, "%s %d %d\n", clock, o.Secs, o.Nanosecs)
 		}
-		l.write("self/timens_offsets", text.String())
+		l.procfs("self/timens_offsets", text.String())
 	}
 	for _, key := range slices.Sorted(maps.Keys(spec.Linux.Sysctl)) {
-		l.write("sys/"+sysctlPath(key), spec.Linux.Sysctl[key])
+		l.procfs("sys/"+sysctlPath(key), spec.Linux.Sysctl[key])
 	}
 }
 
@@ -126,8 +125,12 @@ func (l *launcher) seccomp(filter Seccomp) {
 	if len(filter.Program) == 0 {
 		return
 	}
-	b := l.alloc(len(filter.Program) * 8)
-	prog := unix.SockFprog{Len: uint16(len(filter.Program)), Filter: copyFilter(b, filter.Program)}
+	size := len(filter.Program) * int(unsafe.Sizeof(unix.SockFilter{}))
+	program := unsafe.Slice((*byte)(unsafe.Pointer(&filter.Program[0])), size)
+	prog := struct {
+		len    uint16
+		filter uintptr
+	}{uint16(len(filter.Program)), l.bytes(program)}
 	l.call("install seccomp filter", "", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(filter.Flags), put(l.table, prog))
 }
 
@@ -175,43 +178,6 @@ func (l *launcher) exec(p *specs.Process, root int) error {
 	}
 	for _, try := range tries {
 		l.call("exec", name, unix.SYS_EXECVE, l.str(try), argv, envv).except(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
-		if len(l.steps) > 0 {
-			l.steps[len(l.steps)-1].exec = true
-		}
-	}
-	return nil
-}
-
-// sysctlPath turns a.b.c into a/b/c. When the first separator is a slash, the
-// name is a path already and its dots are literal, as in net/ipv4/conf/eth0.1.
-func sysctlPath(key string) string {
-	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
-		return strings.NewReplacer(".", "/", "/", ".").Replace(key)
-	}
-	return key
-}
-
-// checkSysctls refuses settings that are not the container's alone.
-func (l *launcher) checkSysctls(spec *specs.Spec) error {
-	for key := range spec.Linux.Sysctl {
-		p := sysctlPath(key)
-		var flag uintptr
-		switch {
-		case strings.Contains(p, ".."):
-		case strings.HasPrefix(p, "net/"):
-			flag = unix.CLONE_NEWNET
-		case strings.HasPrefix(p, "fs/mqueue/"), strings.HasPrefix(p, "kernel/msg"),
-			strings.HasPrefix(p, "kernel/shm"), p == "kernel/sem":
-			flag = unix.CLONE_NEWIPC
-		case p == "kernel/domainname":
-			flag = unix.CLONE_NEWUTS
-		}
-		if flag == 0 {
-			return fmt.Errorf("sysctl %s does not belong to a namespace: %w", key, fault.Invalid)
-		}
-		if !l.ns.has(flag) {
-			return fmt.Errorf("sysctl %s would change the host: the container shares its %s namespace: %w", key, flagNames(flag), fault.Invalid)
-		}
 	}
 	return nil
 }

@@ -106,10 +106,11 @@ func (t *table) outcome() error {
 		return &StepError{Step: "start", Errno: unix.ESRCH}
 	}
 	e, s := t.entry(i), t.steps[i]
+	exec := e.nr == unix.SYS_EXECVE
 	switch {
-	case s.exec && e.result == notRun:
+	case exec && e.result == notRun:
 		return nil
-	case s.exec:
+	case exec:
 		return &StepError{Step: "exec", Path: s.path, Errno: t.execError()}
 	case e.result == notRun || e.result >= 0:
 		return fmt.Errorf("%s %s: the process was killed before it could start", s.name, s.path)
@@ -121,8 +122,9 @@ func (t *table) outcome() error {
 // be executed is more telling than one that is not there.
 func (t *table) execError() syscall.Errno {
 	answer := syscall.ENOENT
-	for i, s := range t.steps {
-		if r := t.entry(i).result; s.exec && r < 0 && r != -int64(syscall.ENOENT) && r != -int64(syscall.ENOTDIR) {
+	for i := range t.steps {
+		e := t.entry(i)
+		if r := e.result; e.nr == unix.SYS_EXECVE && r < 0 && r != -int64(syscall.ENOENT) && r != -int64(syscall.ENOTDIR) {
 			answer = syscall.Errno(-r)
 		}
 	}

@@ -45,10 +45,7 @@ type cloneArgs struct {
 }
 
 // step names an entry for people.
-type step struct {
-	name, path string
-	exec       bool // an attempt to execute; all must fail for the start to fail
-}
+type step struct{ name, path string }
 
 // table is a program of system calls in memory of its own: the child runs it
 // while Go's threads go on, so nothing in it may move or be freed.
