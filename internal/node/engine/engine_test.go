@@ -254,6 +254,24 @@ func TestARestartedDaemonFindsEverything(t *testing.T) {
 	}
 }
 
+func TestAPodWhoseNamespacesAreGoneIsNotReady(t *testing.T) {
+	needRoot(t)
+	w := newWorld(t)
+	w.network.NetNS = filepath.Join(t.TempDir(), "netns")
+	if err := os.WriteFile(w.network.NetNS, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pod := w.pod("a")
+	w.stop()
+	if err := os.Remove(w.network.NetNS); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	if p, err := w.Pod("cri", pod.ID); err != nil || p.State != engine.PodNotReady {
+		t.Errorf("the pod is %s, %v; want not ready, so that the kubelet makes another", p.State, err)
+	}
+}
+
 func TestWhatACrashLeftIsRemoved(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)

@@ -255,16 +255,16 @@ func (r *Runtime) Stats(_ context.Context, id string) (container.Stats, error) {
 	return container.Stats{Time: time.Now(), CPU: time.Second, Memory: 1 << 20, WorkingSet: 1 << 19, PIDs: 1}, nil
 }
 
-// Namespaces makes up paths.
+// Namespaces returns paths that exist.
 func (r *Runtime) Namespaces(_ context.Context, pod string, want container.NamespaceRequest) (container.Namespaces, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ns := container.Namespaces{Net: want.Net}
 	if want.IPC {
-		ns.IPC = "/run/ns/" + pod + "/ipc"
+		ns.IPC = "/proc/self/ns/ipc"
 	}
 	if want.UTS {
-		ns.UTS = "/run/ns/" + pod + "/uts"
+		ns.UTS = "/proc/self/ns/uts"
 	}
 	r.spaces[pod] = ns
 	return ns, nil

@@ -24,6 +24,7 @@ import (
 
 // Network hands out addresses of 10.0.0.0/8.
 type Network struct {
+	NetNS    string // of every attachment; one that exists, unless a test sets another
 	mu       sync.Mutex
 	attached map[string]network.Attachment
 	next     byte
@@ -33,7 +34,7 @@ type Network struct {
 
 // NewNetwork returns a Network.
 func NewNetwork() *Network {
-	return &Network{attached: map[string]network.Attachment{}, Pods: map[string]network.Pod{}}
+	return &Network{NetNS: "/proc/self/ns/net", attached: map[string]network.Attachment{}, Pods: map[string]network.Pod{}}
 }
 
 // Attach gives a pod an address.
@@ -48,7 +49,7 @@ func (n *Network) Attach(_ context.Context, pod network.Pod) (network.Attachment
 		return at, nil
 	}
 	n.next++
-	at := network.Attachment{NetNS: "/run/netns/" + pod.ID, Addr: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, n.next}), 24)}
+	at := network.Attachment{NetNS: n.NetNS, Addr: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, n.next}), 24)}
 	n.attached[pod.ID], n.Pods[pod.ID] = at, pod
 	return at, nil
 }
