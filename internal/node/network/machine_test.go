@@ -143,15 +143,27 @@ func serve(t testing.TB, path, addr, who string) {
 }
 
 // ask connects from the namespace at path (empty: the machine) and returns what
-// it hears.
+// it hears. A loaded machine may need a second packet, sent after a second.
 func ask(path, addr string) (answer string, err error) {
+	return askFor(5*time.Second, path, addr)
+}
+
+// refused tells what answers where nothing should.
+func refused(path, addr string) error {
+	if got, err := askFor(300*time.Millisecond, path, addr); err == nil {
+		return fmt.Errorf("%s answers %q", addr, got)
+	}
+	return nil
+}
+
+func askFor(limit time.Duration, path, addr string) (answer string, err error) {
 	talk := func() error {
-		c, err := (&net.Dialer{Timeout: time.Second}).Dial("tcp4", addr)
+		c, err := (&net.Dialer{Timeout: limit}).Dial("tcp4", addr)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(time.Second))
+		c.SetDeadline(time.Now().Add(limit))
 		data, err := io.ReadAll(c)
 		answer = string(data)
 		return err
