@@ -33,6 +33,9 @@ func newMachine(t testing.TB) {
 		t.Skipf("needs network namespaces: %v", err)
 	}
 	must(t, netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}))
+	// A new namespace has the real machine's IPv4 settings, whatever those are.
+	must(t, setSysctl("net/ipv4/ip_forward", "0"))
+	must(t, setSysctl("net/ipv4/conf/all/send_redirects", "1"))
 }
 
 // machinePath is the calling thread's namespace as other threads find it.
