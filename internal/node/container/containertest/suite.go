@@ -144,16 +144,19 @@ func (n *Node) Connect() {
 	n.must(err)
 }
 
-// KillKeeper ends the keeper as the kernel would, and returns when it is gone.
-func (n *Node) KillKeeper() {
+// KeeperPID is the keeper's process, or 0 while one is just starting.
+func (n *Node) KeeperPID() int {
 	n.t.Helper()
 	text, err := os.ReadFile(filepath.Join(n.cfg.Dir, "keeper.lock"))
 	n.must(err)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return // one that is just starting
-	}
-	process, err := unix.PidfdOpen(pid, 0)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+// KillKeeper ends the keeper as the kernel would, and returns when it is gone.
+func (n *Node) KillKeeper() {
+	n.t.Helper()
+	process, err := unix.PidfdOpen(n.KeeperPID(), 0)
 	if err != nil {
 		return // dead already
 	}

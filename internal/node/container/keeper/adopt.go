@@ -3,7 +3,6 @@ package keeper
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -22,8 +21,7 @@ func (k *Keeper) adopt(from *inheritance) error {
 		if rec.PID == 0 && !rec.Exited {
 			// Its caller has been told of a failure, or is gone.
 			k.log.Warn("clearing away a start that was cut short", "container", rec.ID)
-			killAll(rec.Cgroups)
-			os.RemoveAll(k.boxDir(rec.ID))
+			k.clear(rec)
 			continue
 		}
 		b, err := k.newBox(rec)
@@ -50,6 +48,17 @@ func (k *Keeper) adopt(from *inheritance) error {
 	}
 	k.adoptExecs(from)
 	return nil
+}
+
+// clear takes away what a start that was cut short has made.
+func (k *Keeper) clear(rec record) {
+	if rec.Runtime != "" {
+		k.forgetStock(rec, k.boxDir(rec.ID))
+	}
+	killAll(rec.Cgroups)
+	if err := removeDir(k.boxDir(rec.ID)); err != nil {
+		k.log.Warn("directory left behind", "container", rec.ID, "err", err)
+	}
 }
 
 // tail is an unfinished line of a stream.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -167,7 +166,9 @@ func (b *box) discard() {
 		b.out.discard()
 	})
 	b.release()
-	os.RemoveAll(b.dir)
+	if err := removeDir(b.dir); err != nil {
+		b.log.Warn("directory left behind", "err", err)
+	}
 }
 
 func (b *box) status() wire.Status {

@@ -27,6 +27,8 @@ func (k *Keeper) call(c *client, m wire.Message, fds []int) (any, out, error) {
 		// Not while the keeper turns into another program.
 		k.work.RLock()
 		defer k.work.RUnlock()
+		k.slots <- struct{}{}
+		defer func() { <-k.slots }()
 	}
 	switch m.Call {
 	case wire.CallHello:

@@ -84,7 +84,7 @@ func (k *Keeper) remove(id string) error {
 	}
 	<-b.done
 	if b.rec.Runtime != "" {
-		k.deleteStock(b)
+		k.forgetStock(b.rec, b.dir)
 	}
 	if err := removeDir(b.dir); err != nil {
 		return err

@@ -30,6 +30,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -69,6 +70,7 @@ type Keeper struct {
 	clients    map[*client]bool
 	lastExec   int
 
+	slots    chan struct{}  // bounds how many processes are made at once: each holds a thread
 	work     sync.RWMutex   // held for reading while a process is made
 	quit     chan struct{}  // closed by CallQuit
 	upgrade  chan upgrade   // programs to go on as
@@ -89,7 +91,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	k := &Keeper{
 		dir: cfg.Dir, log: log, build: Digest("/proc/self/exe"),
 		containers: map[string]*box{}, execs: map[string]*execution{}, starting: map[string]bool{}, clients: map[*client]bool{},
-		quit: make(chan struct{}), upgrade: make(chan upgrade),
+		slots: make(chan struct{}, max(16, 4*runtime.NumCPU())), quit: make(chan struct{}), upgrade: make(chan upgrade),
 	}
 	// Whoever a container leaves behind becomes ours: only a parent can reap.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

@@ -79,7 +79,7 @@ func load(dir string) ([]record, error) {
 		}
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			os.RemoveAll(filepath.Join(base, e.Name()))
+			errs = append(errs, removeDir(filepath.Join(base, e.Name())))
 		case err != nil:
 			errs = append(errs, fmt.Errorf("status of %s: %w", e.Name(), err))
 		default:

@@ -111,7 +111,7 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 func (b *box) prepare() error {
 	// What an earlier container of that name left is not ours to keep: the
 	// keeper does not know it.
-	if err := os.RemoveAll(b.dir); err != nil {
+	if err := removeDir(b.dir); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	if err := os.Mkdir(b.dir, 0o700); err != nil {

@@ -26,6 +26,12 @@ import (
 // In a container's directory are then, besides the record: bundle/config.json,
 // bundle/rootfs (where its / is mounted while it exists) and the runtime's log.
 
+// Below a container's directory.
+const (
+	bundleDir = "bundle"
+	rootfsDir = "rootfs"
+)
+
 // stock runs one command of a runtime. It is the keeper's own child, claimed so
 // that the reaper leaves it alone.
 func (k *Keeper) stock(binary string, stdio [3]int, args ...string) error {
@@ -90,10 +96,10 @@ func lookup(name string) (string, error) {
 }
 
 // stockArgs are the arguments that every command of a runtime begins with.
-func (b *box) stockArgs(words ...string) []string {
+func stockArgs(dir string, words ...string) []string {
 	return append([]string{
-		"--root", filepath.Join(filepath.Dir(filepath.Dir(b.dir)), "runtime"),
-		"--log", filepath.Join(b.dir, "runtime.log"), "--log-format", "json",
+		"--root", filepath.Join(filepath.Dir(filepath.Dir(dir)), "runtime"),
+		"--log", filepath.Join(dir, "runtime.log"), "--log-format", "json",
 	}, words...)
 }
 
@@ -118,15 +124,15 @@ func (b *box) complain(err error) error {
 
 // startStock makes a container's process through its runtime.
 func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (_ process, err error) {
-	bundle := filepath.Join(b.dir, "bundle")
-	rootfs := filepath.Join(bundle, "rootfs")
+	bundle := filepath.Join(b.dir, bundleDir)
+	rootfs := filepath.Join(bundle, rootfsDir)
 	if err := os.MkdirAll(rootfs, 0o711); err != nil {
 		return process{}, fmt.Errorf("bundle: %w", err)
 	}
 	defer func() {
 		if err != nil {
 			err = b.complain(err)
-			k.deleteStock(b)
+			k.forgetStock(b.rec, b.dir)
 		}
 	}()
 	spec := *req.OCI
@@ -148,7 +154,7 @@ func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (_ process, er
 		return process{}, err
 	}
 	pidFile := filepath.Join(b.dir, "pid")
-	args := b.stockArgs("create", "--bundle", bundle, "--pid-file", pidFile)
+	args := stockArgs(b.dir, "create", "--bundle", bundle, "--pid-file", pidFile)
 	if spec.Process.Terminal {
 		return k.withConsole(b, func(console string) (process, error) {
 			return k.createStock(b, req, stdio, pidFile, append(args, "--console-socket", console, req.ID))
@@ -168,7 +174,7 @@ func (k *Keeper) createStock(b *box, req wire.Start, stdio [3]int, pidFile strin
 	}
 	b.rec.Cgroup, b.rec.Cgroups = cgroupOf(p.pid)
 	b.rec.OOMBefore = oomKills(b.rec.Cgroups)
-	if err := k.stock(req.Binary, [3]int{-1, -1, -1}, b.stockArgs("start", req.ID)...); err != nil {
+	if err := k.stock(req.Binary, [3]int{-1, -1, -1}, stockArgs(b.dir, "start", req.ID)...); err != nil {
 		unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
 		pidfd.ExitOf(p.pidfd)
 		pidfd.Reap(p.pidfd)
@@ -213,7 +219,7 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 	}
 	rec := b.status()
 	pidFile := f.Name() + ".pid"
-	args := b.stockArgs("exec", "--detach", "--process", f.Name(), "--pid-file", pidFile)
+	args := stockArgs(b.dir, "exec", "--detach", "--process", f.Name(), "--pid-file", pidFile)
 	run := func(args []string) (process, error) {
 		// Nothing is reaped meanwhile: a process that ends at once would be gone
 		// before we know that it is wanted.
@@ -230,15 +236,11 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 	return run(args)
 }
 
-// deleteStock has the runtime forget an ended container, and unmounts its root.
-func (k *Keeper) deleteStock(b *box) {
-	rec := b.status()
-	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, b.stockArgs("delete", "--force", b.id)...); err != nil {
-		b.log.Debug("runtime does not delete", "err", err)
-	}
-	rootfs := filepath.Join(b.dir, "bundle", "rootfs")
-	if err := unix.Unmount(rootfs, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
-		b.log.Warn("root not unmounted", "path", rootfs, "err", err)
+// forgetStock has the runtime forget an ended container, of which dir is the
+// directory.
+func (k *Keeper) forgetStock(rec record, dir string) {
+	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, stockArgs(dir, "delete", "--force", rec.ID)...); err != nil {
+		k.log.Debug("runtime does not delete", "container", rec.ID, "err", err)
 	}
 }
 
@@ -258,66 +260,10 @@ func (k *Keeper) updateStock(req wire.Control) error {
 		return fmt.Errorf("update: %w", err)
 	}
 	rec := b.status()
-	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, b.stockArgs("update", "--resources", f.Name(), req.ID)...); err != nil {
+	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, stockArgs(b.dir, "update", "--resources", f.Name(), req.ID)...); err != nil {
 		return b.complain(err)
 	}
 	return nil
-}
-
-// mountRoot mounts a container's / where its runtime looks for it. Unlike on
-// the native path it is visible on the host, below the keeper's directory.
-func mountRoot(r launch.Rootfs, target string) error {
-	abs := func(p string) string {
-		if filepath.IsAbs(p) {
-			return p
-		}
-		return filepath.Join(r.Base, p)
-	}
-	var err error
-	switch {
-	case len(r.Lower) == 0:
-		err = unix.Mount(r.Base, target, "", unix.MS_BIND|unix.MS_REC, "")
-	case len(r.Lower) == 1 && r.Upper == "":
-		err = unix.Mount(abs(r.Lower[0]), target, "", unix.MS_BIND, "")
-		if err == nil {
-			err = unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
-		}
-	default:
-		err = mountOverlay(r, abs, target)
-	}
-	if err != nil {
-		return fmt.Errorf("mount root on %s: %w", target, err)
-	}
-	return unix.Mount("", target, "", unix.MS_PRIVATE|unix.MS_REC, "")
-}
-
-func mountOverlay(r launch.Rootfs, abs func(string) string, target string) error {
-	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fs)
-	options := [][2]string{}
-	for _, l := range r.Lower {
-		options = append(options, [2]string{"lowerdir+", abs(l)})
-	}
-	if r.Upper != "" {
-		options = append(options, [2]string{"upperdir", abs(r.Upper)}, [2]string{"workdir", abs(r.Work)})
-	}
-	for _, o := range options {
-		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
-			return fmt.Errorf("overlay %s=%s: %w", o[0], o[1], err)
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return fmt.Errorf("overlay: %w", err)
-	}
-	mount, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(mount)
-	return unix.MoveMount(mount, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 // cgroupOf finds the cgroup that a runtime has put a process into, and its
