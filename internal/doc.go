@@ -15,6 +15,7 @@
 //	platform/gateway/dns/server is CoreDNS, with what a cluster needs of it
 //
 //	cluster/kube      runs upstream Kubernetes in this process
+//	cluster/kubectl   is the upstream kubectl, ready to talk to this machine's cluster
 //
 //	node/engine                  makes pods and containers out of the four below
 //	node/engine/cri              serves them to the kubelet, as the CRI over a unix socket
@@ -27,6 +28,9 @@
 //	node/container/containertest is what every container runtime must do
 //	node/container/keeper        is the parent of every container: starts, reaps, logs
 //	node/container/launch        starts a process by one clone3 and a table of system calls
+//	node/container/wire          is what daemon and keeper say to each other
+//	node/container/pidfd         asks the kernel about processes that are held by descriptor
+//	node/container/devices       finds devices of the host, and those that CDI describes
 //	node/container/seccomp       compiles system call policies
 //	node/container/cgroup        limits and measures processes by control groups
 //	node/network                 gives pods addresses, routes, service balancing and policy

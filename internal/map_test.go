@@ -44,9 +44,11 @@ func list(t *testing.T, patterns ...string) []pkg {
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Doc,Imports,Deps"}, patterns...)...)
 	cmd.Dir = ".."
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("go list %v: %v", patterns, err)
+		t.Fatalf("go list %v: %v: %s", patterns, err, stderr.String())
 	}
 	var ps []pkg
 	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
