@@ -13,7 +13,7 @@ import (
 func (n *Network) Attach(ctx context.Context, pod Pod) (Attachment, error) {
 	a, err := n.attach(ctx, pod)
 	if err != nil {
-		return Attachment{}, fmt.Errorf("attach pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		return Attachment{}, fmt.Errorf("attach pod %s: %w", pod.called(), err)
 	}
 	return a, nil
 }
@@ -152,7 +152,7 @@ func (n *Network) Detach(ctx context.Context, podID string) error {
 	// Forgotten first: should the process die here, Open finds a namespace that
 	// belongs to no pod and removes it.
 	if err := removeRecord(n.cfg.podsDir(), podID); err != nil {
-		return fmt.Errorf("detach pod %s/%s: %w", r.Namespace, r.Name, err)
+		return fmt.Errorf("detach pod %s: %w", r.called(), err)
 	}
 	n.mu.Lock()
 	delete(n.pods, podID)

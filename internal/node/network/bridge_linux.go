@@ -119,6 +119,21 @@ func ports(h *netlink.Handle, bridge int) ([]netlink.Link, error) {
 	return of, nil
 }
 
+// otherBridges names the bridges of the machine that are not this node's.
+func otherBridges(h *netlink.Handle, cfg Config) ([]string, error) {
+	links, err := linkList(h)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, l := range links {
+		if l.Type() == "bridge" && l.Attrs().Name != cfg.Bridge {
+			names = append(names, l.Attrs().Name)
+		}
+	}
+	return names, nil
+}
+
 // linkList repeats a listing that links coming and going interrupted.
 func linkList(h *netlink.Handle) ([]netlink.Link, error) {
 	for {

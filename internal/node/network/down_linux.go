@@ -49,7 +49,7 @@ func Remove(ctx context.Context, cfg Config, log *slog.Logger) error {
 	failed(removeTable(cfg, home))
 	failed(removeNamespaces(cfg))
 	failed(removeLinks(ctx, host, cfg))
-	failed(home.do(func() error { return restoreSysctls(cfg) }))
+	failed(restoreHost(host, home, cfg, log))
 	if len(errs) == 0 {
 		// The records last: until all is gone they are how the rest is found.
 		failed(os.RemoveAll(cfg.podsDir()))
@@ -62,6 +62,21 @@ func Remove(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	log.Info("the node's network is down", "bridge", cfg.Bridge)
 	return nil
+}
+
+// restoreHost puts the node-wide settings back.
+func restoreHost(h *netlink.Handle, home home, cfg Config, log *slog.Logger) error {
+	others, err := otherBridges(h, cfg)
+	if err != nil {
+		return err
+	}
+	return home.do(func() error {
+		relying, err := restoreSysctls(cfg, others)
+		if len(relying) > 0 {
+			log.Warn("forwarding stays on: bridges made since may rely on it", "bridges", relying)
+		}
+		return err
+	})
 }
 
 func removeTable(cfg Config, home home) error {

@@ -55,7 +55,7 @@ func (n *Network) openPorts(r record) error {
 // nameOf is how errors call another pod.
 func (n *Network) nameOf(id string) string {
 	if r, ok := n.known(id); ok {
-		return r.Namespace + "/" + r.Name
+		return r.called()
 	}
 	return id
 }

@@ -31,6 +31,14 @@ type Pod struct {
 	Egress    int64
 }
 
+// called is the pod as errors and logs name it.
+func (p Pod) called() string {
+	if p.Name == "" {
+		return p.ID
+	}
+	return p.Namespace + "/" + p.Name
+}
+
 // Port is a port of the host that leads to a port of a pod.
 type Port struct {
 	Protocol string // tcp, udp or sctp

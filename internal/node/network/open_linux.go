@@ -91,8 +91,8 @@ func (n *Network) open() (err error) {
 			continue
 		}
 		if pinned(r.NetNS) {
-			return fmt.Errorf("network.podCIDR %s: pod %s/%s still has %s: set it back, or take the node down before changing it: %w",
-				n.cfg.Prefix, r.Namespace, r.Name, r.addr(), fault.Precondition)
+			return fmt.Errorf("network.podCIDR %s: pod %s still has %s: set it back, or take the node down before changing it: %w",
+				n.cfg.Prefix, r.called(), r.addr(), fault.Precondition)
 		}
 		// The machine was rebooted in between: the pod is gone already.
 		if err := removeRecord(n.cfg.podsDir(), id); err != nil {
@@ -109,7 +109,7 @@ func (n *Network) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := n.home.do(func() error { return setSysctls(n.cfg) }); err != nil {
+	if err := n.tuneHost(); err != nil {
 		return err
 	}
 	n.build = &builder{host: n.host, dir: n.cfg.NSDir, mtu: mtu, gateway: n.cfg.gateway()}
@@ -133,6 +133,15 @@ func (n *Network) open() (err error) {
 		n.log.Warn("whether a firewall blocks pods is not known", "err", err)
 	}
 	return nil
+}
+
+// tuneHost sets what pods need of the whole node.
+func (n *Network) tuneHost() error {
+	others, err := otherBridges(n.host, n.cfg)
+	if err != nil {
+		return err
+	}
+	return n.home.do(func() error { return setSysctls(n.cfg, others) })
 }
 
 // takeStock compares the assignments with the namespaces and ports that exist.

@@ -186,6 +186,37 @@ func TestDownLeavesNothing(t *testing.T) {
 	}
 }
 
+// Docker and its like turn forwarding on when they start, unless it is.
+func TestDownLeavesForwardingToThoseWhoCameLater(t *testing.T) {
+	bridge := func(t *testing.T, name string) {
+		must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}))
+	}
+	for name, tt := range map[string]struct {
+		before, after string
+		want          string
+	}{
+		"nobody came":                {"", "", "0"},
+		"somebody was there already": {"virbr0", "", "0"},
+		"somebody came later":        {"virbr0", "docker0", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newMachine(t)
+			if tt.before != "" {
+				bridge(t, tt.before)
+			}
+			n, err := Open(testConfig(t), quiet())
+			must(t, err)
+			if tt.after != "" {
+				bridge(t, tt.after)
+			}
+			must(t, n.Down(t.Context()))
+			if got, err := readSysctl("net/ipv4/ip_forward"); err != nil || got != tt.want {
+				t.Errorf("net.ipv4.ip_forward = %s, %v; want %s", got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestAFlushedRulesetComesBack(t *testing.T) {
 	newMachine(t)
 	n := open(t, testConfig(t))

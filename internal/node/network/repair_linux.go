@@ -13,7 +13,7 @@ import (
 func (n *Network) repair() error {
 	return errors.Join(
 		n.repairBridge(),
-		n.home.do(func() error { return setSysctls(n.cfg) }),
+		n.tuneHost(),
 		n.repairRules(),
 	)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,13 +28,14 @@ var bridgeSysctls = map[string]string{
 
 // savedSysctls is what settings were before, until which reboot.
 type savedSysctls struct {
-	Boot   string            `json:"boot"`
-	Values map[string]string `json:"values"`
+	Boot    string            `json:"boot"`
+	Values  map[string]string `json:"values"`
+	Bridges []string          `json:"bridges"` // of others, at that time
 }
 
 // setSysctls changes the settings of the calling thread's namespace. What they
-// were is written down first.
-func setSysctls(cfg Config) error {
+// were is written down first, with the bridges that others have.
+func setSysctls(cfg Config, others []string) error {
 	saved, err := readSysctls(cfg)
 	if err != nil {
 		return err
@@ -45,7 +47,7 @@ func setSysctls(cfg Config) error {
 			return err
 		}
 		if _, known := saved.Values[name]; old != want && !known {
-			saved.Values[name], fresh = old, true
+			saved.Values[name], saved.Bridges, fresh = old, others, true
 		}
 	}
 	if fresh {
@@ -72,13 +74,22 @@ func setSysctls(cfg Config) error {
 }
 
 // restoreSysctls undoes setSysctls in the calling thread's namespace. A value
-// that somebody has changed since is left.
-func restoreSysctls(cfg Config) error {
+// that somebody has changed since is left, and so are all when somebody has made
+// a bridge since: he found forwarding on, and his containers would lose it.
+func restoreSysctls(cfg Config, others []string) (relying []string, err error) {
 	saved, err := readSysctls(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var errs []error
+	for _, bridge := range others {
+		if !slices.Contains(saved.Bridges, bridge) && len(saved.Values) > 0 {
+			relying = append(relying, bridge)
+		}
+	}
+	if len(relying) > 0 {
+		saved.Values = nil
+	}
 	for name, old := range saved.Values {
 		is, err := readSysctl(name)
 		if err == nil && is == sysctls[name] {
@@ -87,12 +98,12 @@ func restoreSysctls(cfg Config) error {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return relying, err
 	}
 	if err := os.Remove(cfg.sysctlFile()); err != nil && !os.IsNotExist(err) {
-		return err
+		return relying, err
 	}
-	return nil
+	return relying, nil
 }
 
 func readSysctl(name string) (string, error) {
