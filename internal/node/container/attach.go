@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,16 +60,14 @@ func (r *Runtime) attachOutput(ctx context.Context, l *link, u *unit, streams St
 	key := u.id + "/" + strconv.Itoa(os.Getpid()) + "/" + strconv.FormatUint(r.lastAttach.Add(1), 10)
 	req := wire.Attach{ID: u.id, Key: key, Stdout: streams.Stdout != nil, Stderr: streams.Stderr != nil}
 	files, err := l.call(ctx, wire.CallAttach, req, nil, nil)
-	if err == nil {
-		return files, nil
+	if errors.Is(err, errGone) {
+		return nil, nil
 	}
 	select {
-	case <-l.gone:
-		return nil, nil
 	case <-u.exited:
-		return nil, nil
+		return files, nil
 	default:
-		return nil, err
+		return files, err
 	}
 }
 

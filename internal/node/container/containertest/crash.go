@@ -63,7 +63,10 @@ var crashes = map[string]func(*testing.T, *Node){
 		io.WriteString(in, "still here\n")
 		n.Until("it answers", func() bool { return len(n.Log(pipe.Log)) == 1 })
 		for i := range uint16(100) {
-			sizes <- container.Size{Width: 80 + i, Height: 20}
+			select {
+			case sizes <- container.Size{Width: 80 + i, Height: 20}:
+			default:
+			}
 			time.Sleep(10 * time.Millisecond)
 			if out.String() != "" {
 				break

@@ -2,6 +2,7 @@ package containertest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -73,6 +74,30 @@ var limits = map[string]func(*testing.T, *Node){
 		}
 		if _, err := os.Stat(ns.UTS); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("released: %v, want it gone", err)
+		}
+	},
+	"a pause container holds a process namespace for others": func(t *testing.T, n *Node) {
+		if n.handler != "" {
+			t.Skip("it runs on the native path only")
+		}
+		pause, other := n.Spec("sleep"), n.Spec("read", "/proc/1/comm")
+		var err error
+		pause.Root, pause.OCI.Process.Args, err = n.Pause()
+		n.must(err)
+		st := n.Start(pause)
+		for i, ns := range other.OCI.Linux.Namespaces {
+			if ns.Type == specs.PIDNamespace {
+				other.OCI.Linux.Namespaces[i].Path = fmt.Sprintf("/proc/%d/ns/pid", st.PID)
+			}
+		}
+		n.Start(other)
+		n.WaitFor(other.ID)
+		if got := n.Log(other.Log); len(got) == 0 || got[0] != "stdout F sampan-keeper" {
+			t.Errorf("process 1 is %q, want the pause process", got)
+		}
+		n.must(n.Signal(t.Context(), pause.ID, 15, false))
+		if st := n.WaitFor(pause.ID); st.Code != 0 {
+			t.Errorf("pause ended with %+v, want code 0", st)
 		}
 	},
 	"a sysctl of the host is refused": func(t *testing.T, n *Node) {
