@@ -40,6 +40,7 @@ type report struct {
 func newReport(w http.ResponseWriter) *report {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
+	flush(w)
 	return &report{w: w}
 }
 
@@ -49,9 +50,7 @@ func (p *report) line(v api.Progress) {
 	if json.NewEncoder(p.w).Encode(v) != nil {
 		return // the client has hung up, and its context ends
 	}
-	if f, ok := p.w.(http.Flusher); ok {
-		f.Flush()
-	}
+	flush(p.w)
 }
 
 func (p *report) progress(v image.Progress) {

@@ -58,6 +58,7 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
+	flush(w) // the client may have long to wait for the first line
 	reader := &logReader{path: c.LogPath, file: f, out: w, stamps: stamps}
 	if !follow {
 		_, err = reader.copy()
@@ -143,8 +144,8 @@ func (l *logReader) follow(ctx context.Context, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		if f, ok := l.out.(http.Flusher); ok && any {
-			f.Flush()
+		if any {
+			flush(l.out)
 		}
 		if !any {
 			if l.rotated() {
@@ -162,6 +163,13 @@ func (l *logReader) follow(ctx context.Context, ended <-chan struct{}) error {
 			ended = nil
 		case <-tick.C:
 		}
+	}
+}
+
+// flush sends what has been written so far.
+func flush(w io.Writer) {
+	if f, ok := w.(http.Flusher); ok {
+		f.Flush()
 	}
 }
 
