@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"slices"
@@ -41,8 +42,9 @@ func Main(ctx context.Context, args []string, version string, out, errOut io.Wri
 		return 0
 	}
 	log := slog.New(slog.NewTextHandler(errOut, nil))
-	// CoreDNS writes with the standard logger; this makes its lines like ours.
+	// CoreDNS writes with the standard logger, the Kubernetes client with slog's.
 	slog.SetDefault(log)
+	stdlog.SetOutput(levels{log})
 	if err := serve(ctx, args, log); err != nil {
 		fmt.Fprintln(errOut, "sampan-edge:", err)
 		return 1

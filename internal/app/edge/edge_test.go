@@ -2,6 +2,8 @@ package edge
 
 import (
 	"bytes"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,5 +49,20 @@ func TestVersion(t *testing.T) {
 	var out bytes.Buffer
 	if code := Main(t.Context(), []string{"version"}, "v1.2.3", &out, &out); code != 0 || out.String() != "v1.2.3\n" {
 		t.Errorf("sampan-edge version = %d, %q", code, out.String())
+	}
+}
+
+func TestLinesKeepTheirLevel(t *testing.T) {
+	for line, want := range map[string]string{
+		"[WARNING] plugin/kubernetes: no answer\n": `level=WARN msg="plugin/kubernetes: no answer"`,
+		"[ERROR] plugin/errors: 2 errors\n":        `level=ERROR msg="plugin/errors: 2 errors"`,
+		"[INFO] plugin/health: lameduck\n":         `level=INFO msg="plugin/health: lameduck"`,
+		"something else [ERROR]\n":                 `level=INFO msg="something else [ERROR]"`,
+	} {
+		var out bytes.Buffer
+		fmt.Fprint(levels{slog.New(slog.NewTextHandler(&out, nil))}, line)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is logged as %q, want %s", line, out.String(), want)
+		}
 	}
 }
