@@ -107,18 +107,19 @@ func (s settings) trust(ca string) error {
 	return nil
 }
 
-// distrust takes trust's files away, and the directories that are then empty.
+// distrust takes trust's files away, whichever names the registry had, and the
+// directories that are then empty.
 func (s settings) distrust() error {
 	var errs []error
-	for _, f := range s.trustFiles() {
-		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
+	for _, dir := range trustDirs {
+		files, err := filepath.Glob(filepath.Join(dir, "*", s.Instance()+".crt"))
+		errs = append(errs, err)
+		for _, f := range files {
+			errs = append(errs, os.Remove(f))
+			// These fail where others' files are, and then they must.
+			_ = os.Remove(filepath.Dir(f))
 		}
-		for dir := filepath.Dir(f); dir != "/etc"; dir = filepath.Dir(dir) {
-			if os.Remove(dir) != nil { // it holds others' files, or is gone
-				break
-			}
-		}
+		_ = os.Remove(dir)
 	}
 	return errors.Join(errs...)
 }
