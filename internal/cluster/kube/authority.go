@@ -114,7 +114,8 @@ func (a *authority) ensure(l leaf) (renewed bool, err error) {
 
 // serves reports whether cert still does what l asks for.
 func (a *authority) serves(cert *x509.Certificate, l leaf) bool {
-	if a.now().Add(renewBefore).After(cert.NotAfter) || cert.CheckSignatureFrom(a.cert) != nil {
+	// Not valid yet is as bad as not any more: the clock was wrong when it was made.
+	if a.now().Before(cert.NotBefore) || a.now().Add(renewBefore).After(cert.NotAfter) || cert.CheckSignatureFrom(a.cert) != nil {
 		return false
 	}
 	for _, ip := range l.ips {

@@ -27,6 +27,7 @@ func pkiConfig(t *testing.T) Config {
 }
 
 func TestCertificatesChange(t *testing.T) {
+	allCertificates := []string{"admin", "apiserver", "apiserver-kubelet-client", "front-proxy-client", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet", "kubelet-server", "sampan"}
 	for name, tt := range map[string]struct {
 		later time.Duration
 		edit  func(*Config)
@@ -34,7 +35,8 @@ func TestCertificatesChange(t *testing.T) {
 	}{
 		"none while they are good":              {want: nil},
 		"none half a year later":                {later: 180 * 24 * time.Hour, want: nil},
-		"all of them two months before the end": {later: 310 * 24 * time.Hour, want: []string{"admin", "apiserver", "apiserver-kubelet-client", "front-proxy-client", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubelet", "kubelet-server", "sampan"}},
+		"all of them two months before the end": {later: 310 * 24 * time.Hour, want: allCertificates},
+		"all of them when the clock was wrong":  {later: -24 * time.Hour, want: allCertificates},
 		"the servers' when the address changes": {edit: func(c *Config) { c.NodeIP = netip.MustParseAddr("192.0.2.8") }, want: []string{"apiserver", "kubelet-server"}},
 		"the server's when a name is added":     {edit: func(c *Config) { c.SANs = append(c.SANs, "other.example") }, want: []string{"apiserver"}},
 	} {

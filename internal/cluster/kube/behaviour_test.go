@@ -175,6 +175,41 @@ func testAnonymous(t *testing.T, cfg Config) {
 	}
 }
 
+func testRenewal(t *testing.T, cfg Config) {
+	full, err := cfg.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := map[int]string{cfg.Port: certAPIServer, cfg.KubeletPort: certKubeletServer}
+	before := map[int]string{}
+	for port, name := range ports {
+		before[port] = serial(t, port)
+		if err := os.Remove(full.pair(name).cert); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What the server does every day.
+	if _, err := newCertificates(full, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	for port, name := range ports {
+		eventually(t, 20*time.Second, func() (bool, error) {
+			return serial(t, port) != before[port], fmt.Errorf("%s still shows its old certificate", name)
+		})
+	}
+}
+
+// serial returns the number of the certificate that the server on port shows.
+func serial(t *testing.T, port int) string {
+	t.Helper()
+	conn, err := tls.Dial("tcp", fmt.Sprintf("%s:%d", nodeIP, port), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+}
+
 func testMetrics(t *testing.T, client *kubernetes.Clientset) {
 	began := time.Now()
 	for path, want := range map[string]string{

@@ -28,7 +28,7 @@ func Cleanup(cfg Config) error {
 		unmountAll(cfg.KubeletDir),
 		removeCgroup(cfg.CgroupRoot),
 		removeTables(context.Background(), cfg.tablesMarker()),
-		restoreSysctls(cfg.sysctlsFile()),
+		restoreSysctls(procSys, cfg.sysctlsFile()),
 	)
 }
 

@@ -86,7 +86,6 @@ func TestCluster(t *testing.T) {
 		return
 	}
 	network(t)
-	before := machine(t)
 	// A short path: sockets are below it.
 	dir, err := os.MkdirTemp("", "kube")
 	if err != nil {
@@ -94,11 +93,12 @@ func TestCluster(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	cfg := testConfig(dir)
+	before := machine(t, dir)
 	t.Cleanup(func() {
 		if err := Cleanup(cfg); err != nil {
 			t.Errorf("Cleanup: %v", err)
 		}
-		if after := machine(t); after != before {
+		if after := machine(t, dir); after != before {
 			t.Errorf("after Cleanup the machine has\n%s\nbefore\n%s", after, before)
 		}
 	})
@@ -133,6 +133,7 @@ func TestCluster(t *testing.T) {
 	t.Run("a claim gets a directory and gives it back", func(t *testing.T) { testVolume(t, client, cfg) })
 	t.Run("a network policy is answered with a warning", func(t *testing.T) { testNetworkPolicy(t, server.config(t, cfg)) })
 	t.Run("strangers may only ask for health", func(t *testing.T) { testAnonymous(t, cfg) })
+	t.Run("renewed certificates are shown without a restart", func(t *testing.T) { testRenewal(t, cfg) })
 	t.Run("add-ons are applied", func(t *testing.T) {
 		got, err := client.CoreV1().ConfigMaps("addon").Get(ctx, "given", metav1.GetOptions{})
 		if err != nil || got.Data["key"] != "value" {
@@ -214,13 +215,9 @@ func network(t *testing.T) {
 }
 
 // machine describes what a cluster leaves outside of its directories.
-func machine(t *testing.T) string {
+func machine(t *testing.T, dir string) string {
 	t.Helper()
 	var out strings.Builder
-	for _, name := range kubeletSysctls() {
-		b, _ := os.ReadFile("/proc/sys/" + name)
-		fmt.Fprintf(&out, "%s=%s", name, b)
-	}
 	tables, err := exec.Command("nft", "list", "tables").CombinedOutput()
 	fmt.Fprintf(&out, "tables %s %v\n", tables, err)
 	mounts, err := cgroupMounts()
@@ -228,14 +225,18 @@ func machine(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, m := range mounts {
-		groups, _ := filepath.Glob(filepath.Join(m, "sampan-test-*"))
+		groups, _ := filepath.Glob(filepath.Join(m, "sampan-test-"+filepath.Base(dir)))
 		fmt.Fprintln(&out, groups)
 	}
 	all, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out.Write(all)
+	for line := range strings.Lines(string(all)) {
+		if strings.Contains(line, dir) { // others' mounts come and go
+			out.WriteString(line)
+		}
+	}
 	return out.String()
 }
 
@@ -278,7 +279,7 @@ func start(t *testing.T, dir string) *server {
 	})
 	line := make([]byte, 6)
 	if _, err := out.Read(line); err != nil || string(line) != "ready\n" {
-		t.Fatalf("server not ready after %s: %q, %v", time.Since(began), line, err)
+		t.Fatalf("server not ready after %s: it ended with %v", time.Since(began), cmd.Wait())
 	}
 	s.took = time.Since(began)
 	return s

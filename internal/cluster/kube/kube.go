@@ -101,7 +101,7 @@ func (c *Cluster) Run(ctx context.Context, ready func()) error {
 			{Name: "kube-scheduler", Service: c.supervised("kube-scheduler", &scheduler{cfg: c.cfg})},
 			{Name: "kube-proxy", Service: &proxy{cfg: c.cfg, log: c.log}},
 			{Name: "kubelet", Service: &kubelet{cfg: c.cfg, clients: clients, log: c.log}},
-			{Name: "volumes", Service: c.supervised("volumes", &volumes{cfg: c.cfg, clients: clients, log: c.log})},
+			{Name: "volumes", Service: newVolumes(ctx, c.cfg, clients, c.log)},
 			{Name: "certificates", Service: c.supervised("certificates", &renewal{certs: c.certs, log: c.log})},
 			{Name: "addons", Service: &addons{cfg: c.cfg, clients: clients, log: c.log}},
 			{Name: "node", Service: &nodeReady{cfg: c.cfg, clients: clients, log: c.log}, Start: 2 * time.Minute},

@@ -119,7 +119,10 @@ func (k *kubelet) prepareHost() error {
 			return err
 		}
 	}
-	if err := saveSysctls(k.cfg.sysctlsFile()); err != nil {
+	if err := checkSysctls(); err != nil {
+		return err
+	}
+	if err := saveSysctls(procSys, k.cfg.sysctlsFile()); err != nil {
 		return err
 	}
 	if err := makeCgroup(k.cfg.CgroupRoot); err != nil {

@@ -148,3 +148,33 @@ func volumeAt(path, node string) *corev1.PersistentVolume {
 	}}}}
 	return pv
 }
+
+func TestSysctlsComeBack(t *testing.T) {
+	root, saved := t.TempDir(), filepath.Join(t.TempDir(), "sysctls.json")
+	set := func(value string) {
+		for name := range kubeletSysctls() {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755), os.WriteFile(filepath.Join(root, name), []byte(value+"\n"), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	set("7")
+	if err := saveSysctls(root, saved); err != nil {
+		t.Fatal(err)
+	}
+	set("8")
+	// The start after a crash must not take the kubelet's values for the machine's.
+	if err := saveSysctls(root, saved); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time there is nothing to do
+		if err := restoreSysctls(root, saved); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name := range kubeletSysctls() {
+		if b, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(b) != "7" {
+			t.Errorf("%s = %q, %v; want 7", name, b, err)
+		}
+	}
+}

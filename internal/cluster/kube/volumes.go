@@ -23,19 +23,26 @@ const provisionerName = "sampan.io/local"
 // volumes makes and removes the directories behind node-local persistent
 // volumes, each Dir/volumes/NAMESPACE_CLAIM_UID.
 type volumes struct {
-	cfg     Config
-	clients *clients
-	log     *slog.Logger
+	cfg        Config
+	log        *slog.Logger
+	controller *controller.ProvisionController
 }
 
-func (v *volumes) Run(ctx context.Context, ready func()) error {
-	c := controller.NewProvisionController(ctx, v.clients.core, provisionerName, v,
+// newVolumes must be called before any component runs: upstream's constructor
+// writes to client-go's scheme, which every client in this process reads.
+func newVolumes(ctx context.Context, cfg Config, clients *clients, log *slog.Logger) *volumes {
+	v := &volumes{cfg: cfg, log: log}
+	v.controller = controller.NewProvisionController(ctx, clients.core, provisionerName, v,
 		controller.LeaderElection(false),
 		controller.Threadiness(4),
 		controller.MetricsPort(0),
 	)
+	return v
+}
+
+func (v *volumes) Run(ctx context.Context, ready func()) error {
 	ready()
-	c.Run(ctx)
+	v.controller.Run(ctx)
 	return nil
 }
 
