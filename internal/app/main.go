@@ -46,7 +46,11 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 	dataDir := fs.String("data-dir", "", "data `directory`, instead of the configuration's")
 	switch args[0] {
 	case "server":
-		f, log, err := load(fs, args[1:], path, dataDir, errOut)
+		f, err := load(fs, args[1:], path, dataDir)
+		if err != nil {
+			return err
+		}
+		log, err := logger(f, errOut)
 		if err != nil {
 			return err
 		}
@@ -57,11 +61,12 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 		return Server(ctx, f, filepath.Dir(self), version, log)
 	case "down":
 		purge := fs.Bool("purge", false, "delete the data too")
-		f, log, err := load(fs, args[1:], path, dataDir, errOut)
+		f, err := load(fs, args[1:], path, dataDir)
 		if err != nil {
 			return err
 		}
-		return Down(ctx, f, *purge, log)
+		// A person reads this: what went as it should is not worth a line.
+		return Down(ctx, f, *purge, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	case "kubectl":
 		if code := kubectl.Run(ctx, client.AdminKubeconfig(config.DataDir), args[1:], in, out, errOut); code != 0 {
 			return exitCode(code)
@@ -71,22 +76,23 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 	return fmt.Errorf("sampand %s: no such command: %w", args[0], fault.Invalid)
 }
 
-// load reads flags and configuration, and opens the log.
-func load(fs *flag.FlagSet, args []string, path, dataDir *string, errOut io.Writer) (config.File, *slog.Logger, error) {
+// load reads flags and configuration.
+func load(fs *flag.FlagSet, args []string, path, dataDir *string) (config.File, error) {
 	if err := fs.Parse(args); err != nil {
-		return config.File{}, nil, errors.Join(err, fault.Invalid)
+		return config.File{}, errors.Join(err, fault.Invalid)
 	}
-	f, err := config.LoadWith(*path, func(f *config.File) {
+	return config.LoadWith(*path, func(f *config.File) {
 		if *dataDir != "" {
 			f.DataDir = *dataDir
 		}
 	})
-	if err != nil {
-		return f, nil, err
-	}
+}
+
+// logger writes the daemon's log.
+func logger(f config.File, w io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.Log.Level)); err != nil {
-		return f, nil, fmt.Errorf("log.level: %q is none of debug, info, warn and error: %w", f.Log.Level, fault.Invalid)
+		return nil, fmt.Errorf("log.level: %q is none of debug, info, warn and error: %w", f.Log.Level, fault.Invalid)
 	}
-	return f, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})), nil
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), nil
 }
