@@ -272,6 +272,30 @@ func TestAPodWhoseNamespacesAreGoneIsNotReady(t *testing.T) {
 	}
 }
 
+func TestAnOrphanedOneOffIsRemovedAtItsEnd(t *testing.T) {
+	needRoot(t)
+	w := newWorld(t)
+	p, err := w.RunPod(t.Context(), engine.PodConfig{Owner: "cri", Name: "a", AutoRemove: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := w.started(p, "main")
+	w.stop()
+	w.start()
+	if got := w.get(c.ID).State; got != engine.Running {
+		t.Errorf("after a restart it is %s", got)
+	}
+	w.runtime.Exit(c.ID, 0, false)
+	for range 400 {
+		if len(w.Pods("cri")) == 0 {
+			w.left()
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Error("it is still there after its end")
+}
+
 func TestWhatACrashLeftIsRemoved(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)

@@ -52,6 +52,9 @@ type PodConfig struct {
 	SELinux    *SELinux `json:"selinux,omitempty"`
 	Ingress    int64    `json:"ingress,omitempty"` // bandwidth in bits per second
 	Egress     int64    `json:"egress,omitempty"`
+	// AutoRemove has the pod removed when its containers have ended, by the API
+	// that made it or, after a restart, by the engine.
+	AutoRemove bool `json:"autoRemove,omitempty"`
 }
 
 // DNS is what a pod's resolv.conf says.

@@ -104,7 +104,27 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	for id := range known {
 		e.removeStray(ctx, id)
 	}
+	for _, p := range e.allPods() {
+		if p.rec.Config.AutoRemove { // it never changes
+			e.background.Go(func() { e.removeWhenEnded(ctx, p) })
+		}
+	}
 	return nil
+}
+
+// removeWhenEnded takes over from an API whose connection went with the last
+// daemon.
+func (e *Engine) removeWhenEnded(ctx context.Context, p *pod) {
+	for _, c := range e.members(func(c *ctr) bool { return c.pod == p }) {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return // the next engine does it
+		}
+	}
+	if err := e.RemovePod(ctx, p.rec.Config.Owner, p.rec.ID); err != nil {
+		e.log.Warn("ended pod not removed", "pod", p.rec.ID, "err", err)
+	}
 }
 
 // namespacesGone tells whether one of the pod's own namespaces is no longer

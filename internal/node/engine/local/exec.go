@@ -23,7 +23,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.base)
 	defer cancel()
 	io := conn.streams(ctx, cancel, streamsWanted{tty: req.TTY, stdin: req.Stdin, width: req.Width, height: req.Height},
 		func(n int) error {

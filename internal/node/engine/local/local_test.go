@@ -69,9 +69,9 @@ func serve(t *testing.T) *socket {
 	go func() { served <- web.Serve(l) }()
 	s.Node = client.OpenNode(s.dir)
 	t.Cleanup(func() {
+		handler.Close()
 		web.Close()
 		<-served
-		handler.Close()
 		for _, p := range s.engine.Pods(engine.OwnerLocal) {
 			if err := s.engine.RemovePod(context.Background(), engine.OwnerLocal, p.ID); err != nil {
 				t.Error(err)

@@ -58,7 +58,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer conn.Close()
 	s.follow(conn, &req, c)
-	if req.Remove {
+	if req.Remove && s.base.Err() == nil {
 		s.discard(p.ID)
 	}
 	return nil
@@ -69,7 +69,7 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request) error {
 // goes on.
 func (s *Server) follow(conn *connection, req *api.Run, c engine.Container) {
 	// Not the request's context: it ends when the connection is taken over.
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(s.base)
 	defer cancel()
 	if err := s.engine.StartContainer(ctx, engine.OwnerLocal, c.ID); err != nil {
 		conn.fail(fmt.Errorf("run %s: %w", req.Image, err))
@@ -116,7 +116,7 @@ func (s *Server) present(ctx context.Context, ref string) error {
 // discard removes a one-off after its caller has been answered.
 func (s *Server) discard(podID string) {
 	s.work.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(s.base, time.Minute)
 		defer cancel()
 		if err := s.engine.RemovePod(ctx, engine.OwnerLocal, podID); err != nil {
 			s.log.Warn("one-off not removed", "pod", podID, "err", err)
@@ -132,7 +132,7 @@ func (s *Server) oneOff(req *api.Run) (engine.PodConfig, engine.ContainerConfig,
 	}
 	pod := engine.PodConfig{
 		Owner: engine.OwnerLocal, Name: name, Hostname: hostname(name), LogDir: s.cfg.LogDir,
-		Handler: req.Runtime, Privileged: req.Privileged,
+		Handler: req.Runtime, Privileged: req.Privileged, AutoRemove: req.Remove,
 	}
 	ctr := engine.ContainerConfig{
 		Name: name, Image: req.Image, UserImage: req.Image, Command: req.Entrypoint, Args: req.Args,

@@ -44,12 +44,21 @@ type Server struct {
 	images Images
 	log    *slog.Logger
 	mux    *http.ServeMux
-	work   sync.WaitGroup // removals that outlive their call
+
+	// Upgraded connections and removals outlive their calls, so they end with
+	// the server, not with the call's context.
+	base context.Context
+	end  context.CancelFunc
+	work sync.WaitGroup // calls, and what they leave to be done
+
+	mu     sync.Mutex
+	closed bool
 }
 
-// New returns a server. Close waits for what it has under way.
+// New returns a server, to be closed before the engine ends.
 func New(cfg Config, e *engine.Engine, images Images, log *slog.Logger) *Server {
 	s := &Server{cfg: cfg, engine: e, images: images, log: log, mux: http.NewServeMux()}
+	s.base, s.end = context.WithCancel(context.Background())
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/containers":            s.listContainers,
 		"POST /v1/run":                  s.run,
@@ -77,10 +86,28 @@ func New(cfg Config, e *engine.Engine, images Images, log *slog.Logger) *Server 
 }
 
 // ServeHTTP answers one call.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		s.fail(w, r, fmt.Errorf("the daemon is stopping: %w", fault.Unavailable))
+		return
+	}
+	s.work.Add(1)
+	s.mu.Unlock()
+	defer s.work.Done()
+	s.mux.ServeHTTP(w, r)
+}
 
-// Close waits until what the answered calls left to be done is done.
-func (s *Server) Close() { s.work.Wait() }
+// Close hangs up on clients and waits for the calls under way. Containers go on;
+// one that is to be removed when it has ended is the next engine's to remove.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.end()
+	s.work.Wait()
+}
 
 // fail answers with err, if nothing has been answered yet, and logs it once.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
