@@ -26,20 +26,23 @@ const (
 // dial connects to the keeper, after starting one if none answers.
 func (r *Runtime) dial(ctx context.Context) (*link, error) {
 	path := filepath.Join(r.cfg.Dir, keeperSocket)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
 	conn, err := wire.Dial(path)
+	var ended <-chan struct{}
 	if err != nil {
-		if err := r.spawn(); err != nil {
+		if ended, err = r.spawn(); err != nil {
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
 	for conn == nil {
 		if conn, err = wire.Dial(path); err == nil {
 			break
 		}
 		select {
 		case <-time.After(2 * time.Millisecond):
+		case <-ended:
+			return nil, fmt.Errorf("keeper ended at once (see %s): %w", filepath.Join(r.cfg.Dir, keeperLog), fault.Unavailable)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("keeper does not answer (see %s): %w: %w", filepath.Join(r.cfg.Dir, keeperLog), fault.Unavailable, err)
 		}
@@ -52,17 +55,18 @@ func (r *Runtime) dial(ctx context.Context) (*link, error) {
 	return newLink(ctx, conn, r.event)
 }
 
-// spawn starts a keeper that does not end with this process.
-func (r *Runtime) spawn() error {
+// spawn starts a keeper that does not end with this process. The channel is
+// closed if it ends while this process lives.
+func (r *Runtime) spawn() (<-chan struct{}, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("start keeper: %w", err)
+		return nil, fmt.Errorf("start keeper: %w", err)
 	}
 	defer null.Close()
 	// What the Go runtime says of a crash has no other place.
 	trace, err := os.OpenFile(filepath.Join(r.cfg.Dir, keeperLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("start keeper: %w", err)
+		return nil, fmt.Errorf("start keeper: %w", err)
 	}
 	defer trace.Close()
 	cmd := exec.Command(r.cfg.Keeper, "--dir", r.cfg.Dir)
@@ -71,13 +75,17 @@ func (r *Runtime) spawn() error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, trace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start keeper: %w", err)
+		return nil, fmt.Errorf("start keeper: %w", err)
 	}
 	r.settleIn(cmd.Process.Pid)
 	// It is our child as long as we live; its end shows on the connection.
 	// Not one of our own goroutines: the keeper outlives us.
-	go func() { _ = cmd.Wait() }()
-	return nil
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	return ended, nil
 }
 
 // settleIn takes the keeper out of the daemon's cgroup, with which it would be

@@ -38,10 +38,6 @@ func (t *taps) add(key string, s *stream, fd int) {
 		return
 	}
 	t.list = append(t.list, &tap{key: key, stream: s, fd: fd})
-	if s.held {
-		s.held = false
-		s.resume()
-	}
 }
 
 // write gives data of s to all who listen.
@@ -158,6 +154,16 @@ func (t *taps) end(s *stream) {
 	}
 }
 
+// letGo begins to read outputs that were kept back until somebody attached.
+func (b *box) letGo() {
+	for _, s := range b.streams {
+		if s.held {
+			s.held = false
+			s.resume()
+		}
+	}
+}
+
 // attachPipe is how much of a stream an attached reader may be behind before
 // the container has to wait.
 const attachPipe = 256 << 10
@@ -166,6 +172,8 @@ const attachPipe = 256 << 10
 // ends, in the order stdout, stderr. A stream that has ended reads as such.
 func (b *box) attach(req wire.Attach) ([]int, error) {
 	var reads []int
+	// Only when all taps are there, and for streams that nobody asked for too.
+	defer b.loop.wait(b.letGo)
 	for _, want := range []struct {
 		name streamName
 		ask  bool
