@@ -46,7 +46,10 @@ func machinePath() string {
 // testConfig is a node's configuration in directories of the test.
 func testConfig(t testing.TB) Config {
 	t.Helper()
-	dir := t.TempDir()
+	return configIn(t.TempDir())
+}
+
+func configIn(dir string) Config {
 	return Config{
 		Dir:      filepath.Join(dir, "network"),
 		NSDir:    filepath.Join(dir, "netns"),
