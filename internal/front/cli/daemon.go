@@ -118,9 +118,17 @@ WantedBy=multi-user.target
 		return err
 	}
 	for _, args := range [][]string{{"daemon-reload"}, {"enable", "--now", d.unit()}} {
-		if out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("systemctl %s: %s: %w", strings.Join(args, " "), strings.TrimSpace(string(out)), err)
+		if err := systemctl(ctx, args...); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func systemctl(ctx context.Context, args ...string) error {
+	out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("systemctl %s: %s: %w", strings.Join(args, " "), strings.TrimSpace(string(out)), err)
 	}
 	return nil
 }
@@ -129,10 +137,18 @@ WantedBy=multi-user.target
 // error.
 func (d daemon) stop(ctx context.Context) error {
 	if _, err := os.Stat(d.unitPath()); err == nil {
-		if out, err := exec.CommandContext(ctx, "systemctl", "disable", "--now", d.unit()).CombinedOutput(); err != nil {
-			return fmt.Errorf("systemctl disable --now %s: %s: %w", d.unit(), strings.TrimSpace(string(out)), err)
+		if err := systemctl(ctx, "disable", "--now", d.unit()); err != nil {
+			return err
 		}
 		return os.Remove(d.unitPath())
+	}
+	return d.end(ctx)
+}
+
+// end ends the daemon's process, however it was started.
+func (d daemon) end(ctx context.Context) error {
+	if _, err := os.Stat(d.unitPath()); err == nil {
+		return systemctl(ctx, "stop", d.unit())
 	}
 	node := client.OpenNode(d.file.RunDir)
 	s, err := node.Status(ctx)

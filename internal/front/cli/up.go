@@ -47,9 +47,11 @@ func (a *app) start(ctx context.Context, f config.File) error {
 	if err := a.preflight(f); err != nil {
 		return err
 	}
-	if s, err := client.OpenNode(f.RunDir).Status(ctx); err == nil {
-		return fmt.Errorf("%s: %w", a.text.get("up.running", f.DataDir, s.PID), fault.Exists)
+	running, err := client.OpenNode(f.RunDir).Status(ctx)
+	if err == nil && running.Version == a.Version {
+		return fmt.Errorf("%s: %w", a.text.get("up.running", f.DataDir, running.PID), fault.Exists)
 	}
+	upgrade := err == nil
 	began := time.Now()
 	p := a.progress()
 	defer p.close()
@@ -67,6 +69,16 @@ func (a *app) start(ctx context.Context, f config.File) error {
 	}
 	p.done("programs", time.Since(began), nil)
 	d := daemon{file: f, config: a.configPath}
+	if upgrade {
+		// Only the daemon: containers are the keeper's and go on.
+		began := time.Now()
+		p.step("upgrade", a.text.get("up.upgrade", running.Version, a.Version))
+		err := d.end(ctx)
+		p.done("upgrade", time.Since(began), err)
+		if err != nil {
+			return fmt.Errorf("up: %w", err)
+		}
+	}
 	if err := d.start(ctx); err != nil {
 		return fmt.Errorf("up: %w", err)
 	}
