@@ -1,11 +1,14 @@
 package container_test
 
 import (
+	"os"
 	"os/exec"
 	"testing"
 
 	"github.com/sampan-cloud/sampan/internal/node/container/containertest"
 )
+
+func TestMain(m *testing.M) { os.Exit(containertest.Main(m)) }
 
 func TestNative(t *testing.T) { containertest.Run(t, "", "") }
 

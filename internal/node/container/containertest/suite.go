@@ -48,6 +48,15 @@ func Run(t *testing.T, handler, binary string) {
 	}
 }
 
+// Main runs a package's tests and removes the programs that Run has built.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if dir, err := programs(); err == nil {
+		os.RemoveAll(dir)
+	}
+	return code
+}
+
 // programs are built once for all tests of a process.
 var programs = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "containertest"); err != nil {
