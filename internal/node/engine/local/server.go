@@ -96,7 +96,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.work.Add(1)
 	s.mu.Unlock()
 	defer s.work.Done()
-	s.mux.ServeHTTP(w, r)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.base, cancel)()
+	s.mux.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // Close hangs up on clients and waits for the calls under way. Containers go on;
