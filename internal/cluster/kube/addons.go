@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -34,7 +33,6 @@ const fieldManager = "sampan"
 type addons struct {
 	cfg     Config
 	clients *clients
-	log     *slog.Logger
 }
 
 func (a *addons) Run(ctx context.Context, ready func()) error {

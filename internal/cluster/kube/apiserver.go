@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -25,7 +24,6 @@ import (
 // apiServer is kube-apiserver with the resource metrics API built in.
 type apiServer struct {
 	cfg Config
-	log *slog.Logger
 }
 
 func (a *apiServer) Run(ctx context.Context, ready func()) error {
@@ -131,7 +129,6 @@ func (a *apiServer) options(l *listener) (*apiopts.ServerRunOptions, error) {
 	o.Audit.LogOptions.MaxAge = 30 // days
 	o.Audit.LogOptions.Compress = true
 	o.Audit.LogOptions.BatchOptions.Mode = genericopts.ModeBatch
-	o.Audit.LogOptions.BatchOptions.BatchConfig.AsyncDelegate = true
 
 	o.Authentication.ClientCert.ClientCA = cfg.pair("ca").cert
 	o.Authentication.AuthenticationConfigFile = cfg.authentication()

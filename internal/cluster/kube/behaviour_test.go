@@ -50,8 +50,25 @@ func testLogs(t *testing.T, client *kubernetes.Clientset) {
 	}
 }
 
+// word is in a secret and must be nowhere else.
+const word = "swordfish-in-the-database"
+
+func testAudit(t *testing.T, cfg Config) {
+	eventually(t, 10*time.Second, func() (bool, error) {
+		b, err := os.ReadFile(filepath.Join(cfg.Dir, "audit", "audit.log"))
+		if bytes.Contains(b, []byte(word)) {
+			t.Fatal("the audit log holds a secret's value")
+		}
+		for line := range bytes.Lines(b) {
+			if bytes.Contains(line, []byte(`"resource":"secrets"`)) && bytes.Contains(line, []byte(`"name":"quiet"`)) && bytes.Contains(line, []byte(`"username":"admin"`)) {
+				return true, nil
+			}
+		}
+		return false, fmt.Errorf("%d bytes of audit log without the secret's creation, %w", len(b), err)
+	})
+}
+
 func testSecrets(t *testing.T, client *kubernetes.Clientset, cfg Config) {
-	const word = "swordfish-in-the-database"
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "quiet"}, StringData: map[string]string{"password": word}}
 	if _, err := client.CoreV1().Secrets("default").Create(t.Context(), s, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)

@@ -130,6 +130,7 @@ func TestCluster(t *testing.T) {
 	})
 	t.Run("logs come through the kubelet", func(t *testing.T) { testLogs(t, client) })
 	t.Run("secrets are unreadable in the database", func(t *testing.T) { testSecrets(t, client, cfg) })
+	t.Run("the audit log says who, and not what", func(t *testing.T) { testAudit(t, cfg) })
 	t.Run("a claim gets a directory and gives it back", func(t *testing.T) { testVolume(t, client, cfg) })
 	t.Run("a network policy is answered with a warning", func(t *testing.T) { testNetworkPolicy(t, server.config(t, cfg)) })
 	t.Run("strangers may only ask for health", func(t *testing.T) { testAnonymous(t, cfg) })

@@ -96,14 +96,14 @@ func (c *Cluster) Run(ctx context.Context, ready func()) error {
 	group := run.Group{
 		Parts: []run.Part{
 			{Name: "etcd", Service: &etcd{cfg: c.cfg, log: c.log}},
-			{Name: "kube-apiserver", Service: c.supervised("kube-apiserver", &apiServer{cfg: c.cfg, log: c.log}), Start: 2 * time.Minute, Stop: 20 * time.Second},
+			{Name: "kube-apiserver", Service: c.supervised("kube-apiserver", &apiServer{cfg: c.cfg}), Start: 2 * time.Minute, Stop: 20 * time.Second},
 			{Name: "kube-controller-manager", Service: &controllers{cfg: c.cfg}},
 			{Name: "kube-scheduler", Service: c.supervised("kube-scheduler", &scheduler{cfg: c.cfg})},
-			{Name: "kube-proxy", Service: &proxy{cfg: c.cfg, log: c.log}},
-			{Name: "kubelet", Service: &kubelet{cfg: c.cfg, clients: clients, log: c.log}},
+			{Name: "kube-proxy", Service: &proxy{cfg: c.cfg}},
+			{Name: "kubelet", Service: &kubelet{cfg: c.cfg, log: c.log}},
 			{Name: "volumes", Service: newVolumes(ctx, c.cfg, clients, c.log)},
 			{Name: "certificates", Service: c.supervised("certificates", &renewal{certs: c.certs, log: c.log})},
-			{Name: "addons", Service: &addons{cfg: c.cfg, clients: clients, log: c.log}},
+			{Name: "addons", Service: &addons{cfg: c.cfg, clients: clients}},
 			{Name: "node", Service: &nodeReady{cfg: c.cfg, clients: clients, log: c.log}, Start: 2 * time.Minute},
 		},
 		Notify: func(e run.Event) {

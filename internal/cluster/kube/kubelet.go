@@ -24,9 +24,8 @@ import (
 // kubelet makes pods of what the API server says, through the engine's CRI
 // socket.
 type kubelet struct {
-	cfg     Config
-	clients *clients
-	log     *slog.Logger
+	cfg Config
+	log *slog.Logger
 }
 
 // Run returns as soon as ctx ends. Upstream's kubelet stops its loops then, but

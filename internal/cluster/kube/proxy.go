@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"os/exec"
 	"strconv"
 
@@ -19,7 +18,6 @@ import (
 // proxy is kube-proxy in nftables mode: Services become rules in the kernel.
 type proxy struct {
 	cfg Config
-	log *slog.Logger
 }
 
 // Run returns as soon as ctx ends. Upstream's proxy has no end of its own: its
