@@ -18,6 +18,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/engine"
 	"github.com/sampan-cloud/sampan/internal/node/engine/internal/fake"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // world is an engine on fakes.
@@ -139,12 +140,8 @@ func (w *world) left() {
 	}
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a pod's /dev/shm is mounted: needs root")
-	}
-}
+// needRoot skips where a pod's /dev/shm cannot be mounted.
+func needRoot(t *testing.T) { t.Helper(); need.Root(t) }
 
 func TestAContainerFromStartToEnd(t *testing.T) {
 	needRoot(t)

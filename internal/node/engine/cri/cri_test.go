@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +26,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/engine"
 	"github.com/sampan-cloud/sampan/internal/node/engine/cri"
 	"github.com/sampan-cloud/sampan/internal/node/engine/internal/fake"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // node is a CRI server on fakes, and a client connected to its socket.
@@ -40,9 +40,7 @@ type node struct {
 
 func newNode(t *testing.T) *node {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a pod's /dev/shm is mounted: needs root")
-	}
+	need.Root(t) // a pod's /dev/shm is mounted
 	dir := t.TempDir()
 	n := &node{t: t, runtime: fake.NewRuntime(), store: fake.NewImages()}
 	n.store.Add("web:1", ocispec.ImageConfig{Cmd: []string{"/web"}, User: "7:8"}, nil)

@@ -25,6 +25,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/engine"
 	"github.com/sampan-cloud/sampan/internal/node/engine/internal/fake"
 	"github.com/sampan-cloud/sampan/internal/node/engine/local"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // socket is a server on fakes, and the command line's own client.
@@ -39,9 +40,7 @@ type socket struct {
 
 func serve(t *testing.T) *socket {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a pod's /dev/shm is mounted: needs root")
-	}
+	need.Root(t) // a pod's /dev/shm is mounted
 	s := &socket{t: t, dir: t.TempDir(), runtime: fake.NewRuntime(), network: fake.NewNetwork()}
 	images := fake.NewImages()
 	images.Add("web:1", ocispec.ImageConfig{Cmd: []string{"/web"}}, map[string]string{"etc/passwd": "web:x:7:8::/:\n"})
