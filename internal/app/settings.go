@@ -105,7 +105,10 @@ func (s settings) network() network.Config {
 func (s settings) podRange() netip.Prefix { return s.pods }
 
 func (s settings) containers(groups *cgroup.Manager) container.Config {
-	return container.Config{Dir: s.run("keeper"), Keeper: s.keeper(), Cgroups: groups, Runtimes: s.Engine.Runtimes}
+	return container.Config{
+		Dir: s.run("keeper"), Keeper: s.keeper(), Cgroups: groups, Runtimes: s.Engine.Runtimes,
+		KeeperCgroup: "/" + s.Instance() + "/keeper",
+	}
 }
 
 func (s settings) keeper() string { return filepath.Join(s.programs, "sampan-keeper") }

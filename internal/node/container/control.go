@@ -122,8 +122,8 @@ func (r *Runtime) Upgrade(ctx context.Context) error {
 		return err
 	}
 	_, err = l.call(ctx, wire.CallUpgrade, wire.Upgrade{Binary: r.cfg.Keeper}, nil, nil)
-	if errors.Is(err, errGone) {
-		return nil
+	if err == nil || errors.Is(err, errGone) {
+		return nil // the connection ended with the old program
 	}
 	return fmt.Errorf("upgrade keeper: %w", err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
+	"github.com/sampan-cloud/sampan/internal/node/container/keeper"
 	"github.com/sampan-cloud/sampan/internal/node/container/seccomp"
 	"github.com/sampan-cloud/sampan/internal/node/container/wire"
 )
@@ -82,6 +83,13 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Runtime, error
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = cancel
 	r.work.Go(func() { r.supervise(own, first) })
+	if build := keeper.Digest(cfg.Keeper); build != "" && build != first.keeper.Build {
+		log.Info("keeper is of another build, replacing it in place", "pid", first.keeper.PID)
+		if err := r.Upgrade(ctx); err != nil {
+			// An older keeper still keeps.
+			log.Warn("keeper not upgraded", "err", err)
+		}
+	}
 	return r, nil
 }
 
