@@ -28,6 +28,9 @@ func newMachine(t testing.TB) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
+	if test, ok := t.(*testing.T); ok {
+		test.Parallel() // each machine is alone
+	}
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Skipf("needs network namespaces: %v", err)

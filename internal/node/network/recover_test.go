@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -154,113 +151,6 @@ func TestAUsedNamespaceGoesAndItsAddressComesBackLast(t *testing.T) {
 	}
 }
 
-func TestDownLeavesNothing(t *testing.T) {
-	for name, kill := range map[string]bool{"when asked": false, "when everything was killed": true} {
-		t.Run(name, func(t *testing.T) {
-			newMachine(t)
-			cfg := testConfig(t)
-			before := footprint(t, cfg.NSDir)
-			n, err := Open(cfg, quiet())
-			must(t, err)
-			stop := start(t, n)
-			for i := range 5 {
-				_, err := n.Attach(t.Context(), Pod{ID: fmt.Sprint(i), Ingress: 1e6, Egress: 1e6,
-					Ports: []Port{{Protocol: "udp", HostPort: uint16(8000 + i), PodPort: 80}}})
-				must(t, err)
-			}
-			must(t, n.Detach(t.Context(), "0"))
-			if footprint(t, cfg.NSDir) == before {
-				t.Fatal("the footprint does not show a node that is up")
-			}
-			stop()
-			if kill {
-				must(t, Remove(t.Context(), cfg, quiet()))
-			} else {
-				must(t, n.Down(t.Context()))
-			}
-			if after := footprint(t, cfg.NSDir); after != before {
-				t.Errorf("before:\n%s\nafter:\n%s", before, after)
-			}
-			must(t, Remove(t.Context(), cfg, quiet()))
-		})
-	}
-}
-
-// Docker and its like turn forwarding on when they start, unless it is.
-func TestDownLeavesForwardingToThoseWhoCameLater(t *testing.T) {
-	bridge := func(t *testing.T, name string) {
-		must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}))
-	}
-	for name, tt := range map[string]struct {
-		before, after string
-		want          string
-	}{
-		"nobody came":                {"", "", "0"},
-		"somebody was there already": {"virbr0", "", "0"},
-		"somebody came later":        {"virbr0", "docker0", "1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			newMachine(t)
-			if tt.before != "" {
-				bridge(t, tt.before)
-			}
-			n, err := Open(testConfig(t), quiet())
-			must(t, err)
-			if tt.after != "" {
-				bridge(t, tt.after)
-			}
-			must(t, n.Down(t.Context()))
-			if got, err := readSysctl("net/ipv4/ip_forward"); err != nil || got != tt.want {
-				t.Errorf("net.ipv4.ip_forward = %s, %v; want %s", got, err, tt.want)
-			}
-		})
-	}
-}
-
-func TestAFlushedRulesetComesBack(t *testing.T) {
-	newMachine(t)
-	n := open(t, testConfig(t))
-	a := attach(t, n, "a", Port{Protocol: "tcp", HostPort: 8080, PodPort: 80})
-	serve(t, a.NetNS, ":80", "a")
-	n.rules.conn.FlushRuleset()
-	must(t, n.rules.conn.Flush())
-	if err := refused("", "127.0.0.1:8080"); err != nil {
-		t.Fatalf("without a rule: %v", err)
-	}
-	must(t, n.repair())
-	if _, err := ask("", "127.0.0.1:8080"); err != nil {
-		t.Errorf("the host port after the repair: %v", err)
-	}
-	n.rules.conn.FlushRuleset()
-	must(t, n.rules.conn.Flush())
-	attach(t, n, "b", Port{Protocol: "tcp", HostPort: 8081, PodPort: 80})
-	if _, err := ask("", "127.0.0.1:8080"); err != nil {
-		t.Errorf("a's host port, after b found the rules gone: %v", err)
-	}
-}
-
-func TestARemovedBridgeComesBack(t *testing.T) {
-	newMachine(t)
-	n := open(t, testConfig(t))
-	a, b := attach(t, n, "a"), attach(t, n, "b")
-	serve(t, b.NetNS, ":80", "b")
-	bridge, err := netlink.LinkByName(n.cfg.Bridge)
-	must(t, err)
-	must(t, netlink.LinkDel(bridge))
-	must(t, setSysctl("net/ipv4/ip_forward", "0"))
-	if err := refused(a.NetNS, b.Addr.Addr().String()+":80"); err != nil {
-		t.Fatalf("without a bridge: %v", err)
-	}
-	must(t, n.repair())
-	if _, err := ask(a.NetNS, b.Addr.Addr().String()+":80"); err != nil {
-		t.Errorf("after the repair: %v", err)
-	}
-	c := attach(t, n, "c")
-	if _, err := ask(c.NetNS, b.Addr.Addr().String()+":80"); err != nil {
-		t.Errorf("a pod attached after the repair: %v", err)
-	}
-}
-
 func TestAnotherRangeNeedsTheNodeDown(t *testing.T) {
 	newMachine(t)
 	cfg := testConfig(t)
@@ -276,41 +166,24 @@ func TestAnotherRangeNeedsTheNodeDown(t *testing.T) {
 	}
 }
 
-func TestBandwidthIsLimited(t *testing.T) {
+func TestAPodThatLivesOnLosesItsLinkAndAddress(t *testing.T) {
 	newMachine(t)
-	n := open(t, testConfig(t))
-	const limit = 8e6 // a megabyte a second
-	a, err := n.Attach(t.Context(), Pod{ID: "a", Ingress: limit, Egress: limit})
+	cfg := testConfig(t)
+	cfg.Pool = 0
+	n := open(t, cfg)
+	start(t, n)
+	a := attach(t, n, "a")
+	held, err := os.Open(a.NetNS) // as a process of the pod would
 	must(t, err)
-	b := attach(t, n, "b")
-	for name, tt := range map[string]struct {
-		from, to Attachment
-		limited  bool
-	}{
-		"what the pod sends":    {a, b, true},
-		"what the pod receives": {b, a, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			const size = 512 << 10 // less would fit into the bucket
-			var l net.Listener
-			must(t, in(tt.to.NetNS, func() (err error) { l, err = net.Listen("tcp4", ":9"); return err }))
-			defer l.Close()
-			began := time.Now()
-			go in(tt.from.NetNS, func() error {
-				c, err := net.Dial("tcp4", tt.to.Addr.Addr().String()+":9")
-				if err == nil {
-					c.Write(make([]byte, size))
-					c.Close()
-				}
-				return err
-			})
-			c, err := l.Accept()
-			must(t, err)
-			got, err := io.Copy(io.Discard, c)
-			must(t, err)
-			if took := time.Since(began); got != size || took < 250*time.Millisecond || took > 3*time.Second {
-				t.Errorf("%d bytes took %s at %g bits a second", got, took, float64(limit))
-			}
-		})
-	}
+	defer held.Close()
+	must(t, n.Detach(t.Context(), "a"))
+	eventually(t, func() error {
+		if _, err := netlink.LinkByName(linkOf(a.Addr.Addr())); err == nil {
+			return errors.New("the link is still there")
+		}
+		if used := n.addrs.inUse(); used > 0 {
+			return fmt.Errorf("%d addresses in use", used)
+		}
+		return nil
+	})
 }
