@@ -13,6 +13,7 @@ import (
 	"github.com/sampan-cloud/sampan/api/client"
 	"github.com/sampan-cloud/sampan/api/config"
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/cluster/kubectl"
 )
 
@@ -67,6 +68,15 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 		}
 		// A person reads this: what went as it should is not worth a line.
 		return Down(ctx, f, *purge, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	case "merge-kubeconfig":
+		f, err := load(fs, args[1:], path, dataDir)
+		if err != nil {
+			return err
+		}
+		if fs.NArg() != 1 {
+			return fmt.Errorf("sampand merge-kubeconfig FILE: %w", fault.Invalid)
+		}
+		return mergeKubeconfig(f, fs.Arg(0), out)
 	case "kubectl":
 		if code := kubectl.Run(ctx, client.AdminKubeconfig(config.DataDir), args[1:], in, out, errOut); code != 0 {
 			return exitCode(code)
@@ -74,6 +84,26 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 		return nil
 	}
 	return fmt.Errorf("sampand %s: no such command: %w", args[0], fault.Invalid)
+}
+
+// mergeKubeconfig puts the administrator's entry into the kubeconfig at path.
+func mergeKubeconfig(f config.File, path string, out io.Writer) error {
+	set, err := newSettings(f, "")
+	if err != nil {
+		return err
+	}
+	cluster, err := kube.New(set.kube(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := cluster.MergeKubeconfig(path); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, path)
+	return err
 }
 
 // load reads flags and configuration.

@@ -93,7 +93,7 @@ func (a *app) root() *cobra.Command {
 			c.AddCommand(cmd)
 		}
 	}
-	add("cloud", a.up(), a.down(), a.status(), a.config(), a.kubectl(), a.version())
+	add("cloud", a.up(), a.down(), a.status(), a.config(), a.kubectl(), a.kubeconfigCommand(), a.version())
 	add("apps", a.run(), a.ps(), a.logs(), a.exec(), a.stop(), a.rm(), a.scale())
 	add("images", a.images(), a.image())
 	a.translate(c)
