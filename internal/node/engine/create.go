@@ -49,7 +49,7 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 	if err != nil {
 		return Container{}, err
 	}
-	if err := e.makeContainer(ctx, &pod, &rec, img); err != nil {
+	if c.spec, err = e.makeContainer(ctx, &pod, &rec, img); err != nil {
 		e.undoContainer(ctx, &rec)
 		e.mu.Lock()
 		e.containers.release(name, rec.ID)
@@ -67,18 +67,18 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 }
 
 // makeContainer makes the container's parts, its record last.
-func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image) error {
+func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image) (*container.Spec, error) {
 	dir := e.records.containerDir(rec.ID)
 	if err := os.Mkdir(dir, 0o711); err != nil {
-		return err
+		return nil, err
 	}
 	top, err := e.unpack(ctx, img, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	root, err := e.parts.Snapshots.Prepare(ctx, rec.ID, top)
 	if err != nil {
-		return fmt.Errorf("filesystem: %w", err)
+		return nil, fmt.Errorf("filesystem: %w", err)
 	}
 	b := builder{
 		engine: e, pod: pod, rec: rec, img: img, dir: dir,
@@ -86,17 +86,17 @@ func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, im
 	}
 	spec, err := b.build(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if rec.LogPath != "" {
 		if err := os.MkdirAll(filepath.Dir(rec.LogPath), 0o755); err != nil {
-			return fmt.Errorf("log directory: %w", err)
+			return nil, fmt.Errorf("log directory: %w", err)
 		}
 	}
 	if err := e.records.saveSpec(&spec); err != nil {
-		return err
+		return nil, err
 	}
-	return e.records.saveContainer(rec)
+	return &spec, e.records.saveContainer(rec)
 }
 
 func (e *Engine) undoContainer(ctx context.Context, rec *Container) {
@@ -111,13 +111,13 @@ func (e *Engine) undoContainer(ctx context.Context, rec *Container) {
 func (e *Engine) releaseContainer(ctx context.Context, rec *Container) error {
 	dir := e.records.containerDir(rec.ID)
 	var errs []error
-	if len(rec.ImageViews) > 0 {
+	if len(rec.ImageViews) > 0 { // else nothing is mounted there
 		errs = append(errs, unmountBelow(dir))
 		for _, v := range rec.ImageViews {
 			errs = append(errs, e.parts.Snapshots.Remove(ctx, v))
 		}
 	}
-	errs = append(errs, e.parts.Snapshots.Remove(ctx, rec.ID), removeDir(dir))
+	errs = append(errs, e.parts.Snapshots.Remove(ctx, rec.ID), os.RemoveAll(dir))
 	return errors.Join(errs...)
 }
 

@@ -16,6 +16,7 @@ import (
 	"tags.cncf.io/container-device-interface/pkg/cdi"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container"
 )
 
 // Config holds the settings of an Engine. Dir is required.
@@ -79,6 +80,7 @@ type ctr struct {
 	op   sync.Mutex
 	mu   sync.Mutex
 	rec  Container
+	spec *container.Spec // until it is started; op guards it; nil: read the record
 	pod  *pod
 	once sync.Once
 	done chan struct{}

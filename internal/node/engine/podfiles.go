@@ -98,6 +98,16 @@ func resolvFor(dns *DNS) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// unmountShm unmounts a pod's /dev/shm; it may be gone already.
+func unmountShm(dir string) error {
+	// Detached: a container of the pod may still be going away with the mount.
+	err := unix.Unmount(filepath.Join(dir, shmDir), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount the pod's /dev/shm: %w", err)
+	}
+	return nil
+}
+
 // unmountBelow unmounts everything at or below dir, the latest mount first.
 func unmountBelow(dir string) error {
 	b, err := os.ReadFile("/proc/self/mountinfo")

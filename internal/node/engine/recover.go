@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/node/container"
@@ -64,7 +65,11 @@ func (e *Engine) dropHalf(kind, id, dir string) {
 	if kind == "pod" {
 		err = e.releasePod(ctx, &Pod{ID: id})
 	} else {
-		err = e.parts.Snapshots.Remove(ctx, id)
+		err = errors.Join(unmountBelow(dir), e.parts.Snapshots.Remove(ctx, id))
+		views, _ := os.ReadDir(filepath.Join(dir, "images")) // most have none
+		for _, v := range views {
+			err = errors.Join(err, e.parts.Snapshots.Remove(ctx, viewName(id, v.Name())))
+		}
 	}
 	if err == nil {
 		err = removeDir(dir)

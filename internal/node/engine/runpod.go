@@ -110,7 +110,7 @@ func (e *Engine) releasePod(ctx context.Context, rec *Pod) error {
 		errs = append(errs, e.stopPause(ctx, rec))
 	}
 	errs = append(errs,
-		unmountBelow(e.records.podDir(rec.ID)),
+		unmountShm(e.records.podDir(rec.ID)),
 		e.parts.Runtime.ReleaseNamespaces(ctx, rec.ID),
 		e.parts.Network.Detach(ctx, rec.ID))
 	return errors.Join(errs...)
@@ -210,7 +210,7 @@ func (e *Engine) RemovePod(ctx context.Context, owner, id string) error {
 			return fmt.Errorf("remove pod %s: %w", p.rec.ID, err)
 		}
 	}
-	if err := removeDir(e.records.podDir(p.rec.ID)); err != nil {
+	if err := os.RemoveAll(e.records.podDir(p.rec.ID)); err != nil {
 		return fmt.Errorf("remove pod %s: %w", p.rec.ID, err)
 	}
 	e.mu.Lock()

@@ -208,15 +208,16 @@ func (b *builder) mountImage(ctx context.Context, m *Mount, n int) error {
 		return err
 	}
 	m.ImageID = img.ID.String()
-	name := fmt.Sprintf("%s-image-%d", b.rec.ID, n)
-	view, err := b.engine.parts.Snapshots.View(ctx, name, top)
-	if err != nil {
-		return fmt.Errorf("image: %w", err)
-	}
-	b.rec.ImageViews = append(b.rec.ImageViews, name)
+	name := viewName(b.rec.ID, fmt.Sprint(n))
+	// The directory comes first: after a crash it tells of the view.
 	at := filepath.Join(b.dir, "images", fmt.Sprint(n))
 	if err := os.MkdirAll(at, 0o711); err != nil {
 		return err
+	}
+	b.rec.ImageViews = append(b.rec.ImageViews, name)
+	view, err := b.engine.parts.Snapshots.View(ctx, name, top)
+	if err != nil {
+		return fmt.Errorf("image: %w", err)
 	}
 	if err := mountView(view, at); err != nil {
 		return fmt.Errorf("image: %w", err)
@@ -228,6 +229,9 @@ func (b *builder) mountImage(ctx context.Context, m *Mount, n int) error {
 	b.bind(source, path.Clean(m.Target), "rbind", "rprivate", "ro")
 	return nil
 }
+
+// viewName names the filesystem of a container's n-th image mount.
+func viewName(id, n string) string { return id + "-image-" + n }
 
 // subPath finds sub in the mounted image without leaving it by a link or "..".
 func subPath(root, sub string) (string, error) {

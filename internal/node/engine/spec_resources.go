@@ -160,6 +160,7 @@ func (e *Engine) UpdateContainer(ctx context.Context, owner, id string, r Resour
 	case Exited:
 		return fmt.Errorf("update container %s: it has ended: %w", rec.ID, fault.Precondition)
 	case Created:
+		c.spec = nil
 		err = e.updateSpec(rec.ID, merged)
 	default:
 		err = e.parts.Runtime.Update(ctx, rec.ID, e.limits(&r))

@@ -28,11 +28,15 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 	if _, err := c.pod.ready(); err != nil {
 		return fmt.Errorf("start container %s: %w", rec.ID, err)
 	}
-	spec, err := e.records.loadSpec(rec.ID)
-	if err != nil {
-		return fmt.Errorf("start container %s: %w", rec.ID, err)
+	if c.spec == nil {
+		spec, err := e.records.loadSpec(rec.ID)
+		if err != nil {
+			return fmt.Errorf("start container %s: %w", rec.ID, err)
+		}
+		c.spec = &spec
 	}
-	st, err := e.parts.Runtime.Start(ctx, spec)
+	st, err := e.parts.Runtime.Start(ctx, *c.spec)
+	c.spec = nil // a container is started once
 	if err != nil {
 		e.startFailed(c, err)
 		return err // it names the container and the step
