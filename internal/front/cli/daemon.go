@@ -42,6 +42,27 @@ func makeCurrent(dataDir, dir string) error {
 	return os.Rename(tmp, link)
 }
 
+// removeOthers deletes the programs of versions other than the current one.
+// Whoever still runs one of them keeps its file until it ends.
+func removeOthers(dataDir string) error {
+	bin := filepath.Join(dataDir, "bin")
+	current, err := os.Readlink(filepath.Join(bin, "current"))
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(bin)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != current {
+			errs = append(errs, os.RemoveAll(filepath.Join(bin, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // args are the daemon program's for one of its commands.
 func (d daemon) args(command string, more ...string) []string {
 	args := []string{command, "--data-dir", d.file.DataDir}

@@ -90,7 +90,7 @@ func (a *app) start(ctx context.Context, f config.File) error {
 	}
 	p.close()
 	a.printUp(f, s, time.Since(began))
-	return nil
+	return removeOthers(f.DataDir)
 }
 
 // awaitReady follows the daemon's parts until all have started or it gave up.
