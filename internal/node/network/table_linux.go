@@ -3,6 +3,7 @@ package network
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -124,7 +125,8 @@ func (c Config) direct() []netip.Prefix {
 		all = append(all, c.Services)
 	}
 	for _, p := range c.NoMasquerade {
-		if p.Addr().Is4() {
+		// While there is one node, its range is the cluster's.
+		if p.Addr().Is4() && !slices.Contains(all, p) {
 			all = append(all, p)
 		}
 	}
