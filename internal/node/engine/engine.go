@@ -274,7 +274,7 @@ func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 }
 
-// remove deletes a directory of ours. What a crash left mounted below it is
+// removeDir deletes a directory of ours. What a crash left mounted below it is
 // unmounted first: deleting through a mount would delete what is mounted.
 func removeDir(dir string) error {
 	if err := unmountBelow(dir); err != nil {

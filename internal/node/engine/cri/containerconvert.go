@@ -130,7 +130,7 @@ func signalName(s runtime.Signal) string {
 	return strings.NewReplacer("PLUS", "+", "MINUS", "-").Replace(s.String())
 }
 
-// signalNumber is the way back; what the interface cannot say is its default.
+// signalBack is the way back; what the interface cannot say is its default.
 func signalBack(name string) runtime.Signal {
 	name = strings.ToUpper(name)
 	if !strings.HasPrefix(name, "SIG") {

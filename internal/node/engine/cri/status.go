@@ -43,6 +43,7 @@ func (s *Server) Status(_ context.Context, req *runtime.StatusRequest) (*runtime
 	resp.Info, err = verbose(map[string]any{
 		"socket": s.cfg.Socket, "handlers": s.engine.Handlers(), "systemdCgroup": s.engine.SystemdCgroup(),
 		"imageDir": s.cfg.ImageDir, "version": s.cfg.Version,
+		"pulls": map[string]int64{"running": s.pulls.running.Load(), "done": s.pulls.done.Load(), "failed": s.pulls.failed.Load()},
 	})
 	if resp.Info != nil {
 		resp.Info["config"] = resp.Info["info"] // where crictl looks for it

@@ -109,10 +109,12 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) error {
 // load brings in an archive's images and unpacks them. The last one is told.
 func (s *Server) load(w http.ResponseWriter, r *http.Request) error {
 	// The answer begins before the archive has come whole; without this the server
-	// would throw away what has.
+	// would throw away what has. A connection on which some of it was left unread
+	// cannot carry another request: net/http would read it from two sides at once.
 	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
 		return err
 	}
+	w.Header().Set("Connection", "close")
 	p := newReport(w)
 	loaded, err := s.images.Load(r.Context(), r.Body, image.LoadOptions{Progress: p.progress})
 	var last image.Image
