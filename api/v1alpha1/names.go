@@ -1,0 +1,75 @@
+package v1alpha1
+
+// Labels and annotations. Labels are on every object that an App owns.
+const (
+	// LabelApp is the name of the App that an object belongs to. A Service
+	// with it belongs to an app that may sleep, and that a request wakes.
+	LabelApp = Group + "/app"
+	// LabelRevision is the revision ("r3") that an object belongs to.
+	LabelRevision = Group + "/revision"
+
+	// AnnotationWake is set on an App by the gateway, to the time (RFC 3339
+	// with nanoseconds) of a request that found no copy.
+	AnnotationWake = Group + "/wake"
+	// AnnotationCommand asks for something once: VERB[:ARGUMENT]#ID, for
+	// example "rollback:2#7f3a". Each ID is obeyed once; status.command says
+	// what came of it. The verbs are the Command constants.
+	AnnotationCommand = Group + "/command"
+	// AnnotationRestart is any text; another text ships the same version anew.
+	AnnotationRestart = Group + "/restart"
+	// AnnotationCause is kept with the revision that it was given with, and
+	// shown in the history: who changed what.
+	AnnotationCause = "kubernetes.io/change-cause"
+	// AnnotationLeaving is the time since when a revision's workload takes no
+	// new traffic. It is removed when its last request has ended.
+	AnnotationLeaving = Group + "/leaving"
+	// AnnotationReloaded is on a pod: the hash of the configuration that it
+	// has been told about.
+	AnnotationReloaded = Group + "/reloaded"
+)
+
+// What AnnotationCommand may ask for.
+const (
+	CommandPromote  = "promote"  // give the new revision everything now
+	CommandAbort    = "abort"    // take the new revision back
+	CommandPause    = "pause"    // stay at this step
+	CommandResume   = "resume"   // go on to the next step
+	CommandRollback = "rollback" // with a revision: make it the live one; without: the one before
+)
+
+// Conditions of an App.
+const (
+	ConditionReady         = "Ready"         // it does what it should, or sleeps and would wake
+	ConditionProgressing   = "Progressing"   // a change is under way
+	ConditionDegraded      = "Degraded"      // something is wrong; the reason says what
+	ConditionRouteConflict = "RouteConflict" // an older app has one of its addresses
+)
+
+// Reasons that conditions give.
+const (
+	ReasonRunning            = "Running"
+	ReasonAsleep             = "Asleep"
+	ReasonStarting           = "Starting"
+	ReasonCompleted          = "Completed"
+	ReasonFailed             = "Failed"
+	ReasonScheduled          = "Scheduled"
+	ReasonRolling            = "Rolling"
+	ReasonPaused             = "Paused"
+	ReasonJudgeUnreachable   = "JudgeUnreachable"
+	ReasonTakenBack          = "TakenBack"
+	ReasonUpToDate           = "UpToDate"
+	ReasonDependencyCycle    = "DependencyCycle"
+	ReasonDependencyMissing  = "DependencyMissing"
+	ReasonDependencyWaiting  = "WaitingForDependency"
+	ReasonConfigMissing      = "ConfigMissing"
+	ReasonNotEnough          = "NotEnoughResources"
+	ReasonImage              = "ImageNotPulled"
+	ReasonCrashing           = "Crashing"
+	ReasonNameTaken          = "NameTaken"
+	ReasonHostTaken          = "HostTaken"
+	ReasonInvalid            = "Invalid"
+	ReasonAsExpected         = "AsExpected"
+	ReasonMetricUnreachable  = "MetricUnreachable"
+	ReasonUnknownRevision    = "UnknownRevision"
+	ReasonCommandNotPossible = "CommandNotPossible"
+)
