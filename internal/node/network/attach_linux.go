@@ -43,6 +43,7 @@ func (n *Network) attach(ctx context.Context, pod Pod) (Attachment, error) {
 		MAC:     macOf(s.addr).String(),
 	}}
 	if err := n.settle(r); err != nil {
+		n.forget(pod.ID)
 		n.rules.release(pod.ID)
 		n.bury(remains{path: s.path, addr: s.addr})
 		return Attachment{}, err
@@ -50,20 +51,18 @@ func (n *Network) attach(ctx context.Context, pod Pod) (Attachment, error) {
 	return r.Attachment, nil
 }
 
-// settle makes s the pod's: the record first, so that no crash can hand out a
-// namespace twice.
+// settle makes the namespace the pod's: the record first, so that no crash can
+// hand it out twice.
 func (n *Network) settle(r record) error {
 	if err := writeRecord(n.cfg.podsDir(), r); err != nil {
 		return fmt.Errorf("write down assignment: %w", err)
 	}
 	if len(r.Ports) > 0 {
 		if err := n.openPorts(r); err != nil {
-			n.forget(r.ID)
 			return err
 		}
 	}
 	if err := n.limit(r); err != nil {
-		n.forget(r.ID)
 		return err
 	}
 	n.mu.Lock()
@@ -98,20 +97,31 @@ func (n *Network) space(ctx context.Context, old record, known bool) (space, err
 
 // fresh makes a namespace with the next free address.
 func (n *Network) fresh() (space, error) {
-	addr, err := n.addrs.take()
+	addr, err := n.nextAddr()
 	if err != nil {
 		return space{}, err
-	}
-	// Remembered so that the walk round the range goes on after a restart. Losing
-	// it costs only the delay before an address is used again.
-	if err := writeFile(n.cfg.cursorFile(), []byte(addr.String()+"\n")); err != nil {
-		n.log.Warn("the last address given out is not written down", "err", err)
 	}
 	s, err := n.build.build(addr)
 	if err != nil {
 		n.addrs.free(addr)
 	}
 	return s, err
+}
+
+// nextAddr takes an address and writes down how far it is round the range, so
+// that the walk goes on there after a restart. Not to have it written costs only
+// the delay before an address is used again.
+func (n *Network) nextAddr() (netip.Addr, error) {
+	n.cursor.Lock()
+	defer n.cursor.Unlock()
+	addr, err := n.addrs.take()
+	if err != nil {
+		return addr, err
+	}
+	if err := writeFile(n.cfg.cursorFile(), []byte(addr.String()+"\n")); err != nil {
+		n.log.Warn("the last address given out is not written down", "err", err)
+	}
+	return addr, nil
 }
 
 // intact tells whether a pod's namespace and link are still there.
@@ -123,6 +133,7 @@ func (n *Network) intact(r record) bool {
 	return err == nil
 }
 
+// rebuild makes a known pod a new namespace with its address.
 func (n *Network) rebuild(ctx context.Context, old record) (space, error) {
 	select {
 	case n.builds <- struct{}{}:
@@ -169,9 +180,12 @@ func (n *Network) known(id string) (record, bool) {
 	return r, ok
 }
 
-// forget drops a record that was written for nothing. A record that stays names
-// a namespace about to go, and the next Attach of the pod makes it a new one.
+// forget drops what was written down for nothing. A record that stays names a
+// namespace about to go, and the next Attach of the pod makes it a new one.
 func (n *Network) forget(id string) {
+	n.mu.Lock()
+	delete(n.pods, id)
+	n.mu.Unlock()
 	if err := removeRecord(n.cfg.podsDir(), id); err != nil {
 		n.log.Warn("an assignment that failed stays written down", "pod", id, "err", err)
 	}

@@ -10,9 +10,9 @@ import (
 )
 
 // Config holds the settings of a Network; errors call them by their keys in the
-// configuration file. All but MTU, Pool, Services,
-// NoMasquerade and Reserved are required, and no two nodes on a machine may
-// share Dir, NSDir, Bridge, Table or Prefix.
+// configuration file. All but MTU, Pool, Services, NoMasquerade and Reserved are
+// required, and no two nodes on a machine may share Dir, NSDir, Bridge, Table or
+// Prefix.
 type Config struct {
 	Dir    string       // where assignments are written down
 	NSDir  string       // where namespaces are pinned; best on a tmpfs

@@ -16,7 +16,8 @@
 // link and the namespace that used it are gone, and then waits its turn: the
 // range is walked round, so a stale connection does not meet a new pod.
 //
-// Locks: a pod's own key, then Network.mu; rules.commit before rules.mu.
+// Locks: a pod's own key, then Network.mu; Network.cursor before ipam.mu;
+// rules.commit before rules.mu.
 package network
 
 import "net/netip"

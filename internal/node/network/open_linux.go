@@ -33,6 +33,7 @@ type Network struct {
 	builds  chan struct{} // as many as may be built at once
 	gone    chan struct{} // tells the reaper that there is something to do
 	closing sync.Once
+	cursor  sync.Mutex // from taking an address to writing it down
 
 	mu   sync.Mutex
 	pods map[string]record

@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -158,7 +159,7 @@ func TestAFirewallThatDropsIsReported(t *testing.T) {
 	var log bytes.Buffer
 	n, err := Open(testConfig(t), slog.New(slog.NewTextHandler(&log, nil)))
 	must(t, err)
-	t.Cleanup(func() { must(t, n.Down(t.Context())) })
+	t.Cleanup(func() { must(t, n.Down(context.Background())) })
 	if !strings.Contains(log.String(), "nft insert rule ip site forward iifname sampan0 accept") {
 		t.Errorf("the log does not say what to do: %s", &log)
 	}

@@ -46,11 +46,11 @@ const chainCount = 5
 
 func tablesOf(cfg Config) tables {
 	t := tables{cfg: cfg, table: &nftables.Table{Family: nftables.TableFamilyIPv4, Name: cfg.Table}}
-	to := nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
+	place := nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
 	t.ports = &nftables.Set{Table: t.table, Name: "ports", ID: 1, IsMap: true, Concatenation: true,
-		KeyType: nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeInetService), DataType: to}
+		KeyType: nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeInetService), DataType: place}
 	t.portAt = &nftables.Set{Table: t.table, Name: "portsAt", ID: 2, IsMap: true, Concatenation: true,
-		KeyType: nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeIPAddr, nftables.TypeInetService), DataType: to}
+		KeyType: nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeIPAddr, nftables.TypeInetService), DataType: place}
 	t.self = &nftables.Set{Table: t.table, Name: "self", ID: 3, Concatenation: true,
 		KeyType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr)}
 	return t
@@ -93,7 +93,7 @@ func (t tables) addChains(c *nftables.Conn) {
 	// whatever listens on the node's loopback only (CVE-2020-8558). Before
 	// connection tracking: answers to the node are not yet translated back.
 	guard := base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
-	rule(guard, fromLink(t.cfg.Bridge), to(loopback, expr.CmpOpEq), verdict(expr.VerdictDrop, ""))
+	rule(guard, fromLink(t.cfg.Bridge), to(loopback), verdict(expr.VerdictDrop, ""))
 
 	hostports := c.AddChain(&nftables.Chain{Table: t.table, Name: "hostports"})
 	rule(hostports, lookupPort(t.portAt, true), dnat())
@@ -113,7 +113,7 @@ func (t tables) addChains(c *nftables.Conn) {
 	// address for the answer's sender.
 	rule(post, bothIn(t.self), masquerade(false))
 	for _, p := range t.cfg.direct() {
-		rule(post, from(t.cfg.Prefix), to(p, expr.CmpOpEq), verdict(expr.VerdictReturn, ""))
+		rule(post, from(t.cfg.Prefix), to(p), verdict(expr.VerdictReturn, ""))
 	}
 	rule(post, from(t.cfg.Prefix), masquerade(true))
 }
@@ -207,15 +207,14 @@ const (
 	destinationOffset = 16
 )
 
-func from(p netip.Prefix) []expr.Any { return inPrefix(sourceOffset, p, expr.CmpOpEq) }
+func from(p netip.Prefix) []expr.Any { return inPrefix(sourceOffset, p) }
+func to(p netip.Prefix) []expr.Any   { return inPrefix(destinationOffset, p) }
 
-func to(p netip.Prefix, op expr.CmpOp) []expr.Any { return inPrefix(destinationOffset, p, op) }
-
-func inPrefix(offset uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {
+func inPrefix(offset uint32, p netip.Prefix) []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: ipNet(p).Mask, Xor: make([]byte, 4)},
-		&expr.Cmp{Op: op, Register: 1, Data: p.Masked().Addr().AsSlice()},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()},
 	}
 }
 
