@@ -1,87 +1,142 @@
 package e2e
 
 import (
-	"context"
+	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
+// program is what is tested.
+const program = "../../bin/sampan"
+
 // host is a machine for a cloud: a network namespace joined to the real machine
-// by a veth pair, with a configuration file and wrappers that run commands there.
+// by a veth pair, and one directory with data, configuration and wrappers that
+// run the command line there. Its name carries this process's ID, so that a
+// later run finds what a killed one has left.
 type host struct {
-	name   string // of the namespace
-	addr   string // its address
-	dir    string // data, configuration and wrappers
-	runDir string
+	name  string // of namespace, directory and node
+	outer string // the link's end on the real machine
+	addr  string // its address
+	dir   string
 }
 
-// newHost makes machine number n (1 to 60) and takes it away when the test ends.
-func newHost(t *testing.T, n int) *host {
+// prefix begins the name of every host.
+const prefix = "sampan-e2e-"
+
+// newHost makes a machine and takes it away when the test ends. more is further
+// configuration.
+func newHost(t *testing.T, more string) *host {
 	t.Helper()
-	h := &host{
-		name: fmt.Sprintf("smp-%d-%d", os.Getpid()%100000, n),
-		addr: fmt.Sprintf("198.18.%d.2", n),
-		dir:  t.TempDir(),
-	}
-	// A socket's path must be short, and a test's directory is not.
-	run, err := os.MkdirTemp("/run", "smp")
+	requirements(t)
+	h, err := makeHost(more)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.runDir = run
-	t.Cleanup(func() { os.RemoveAll(run) })
-	outer := fmt.Sprintf("smpt%d", n)
-	ip := func(args ...string) {
-		t.Helper()
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-		}
-	}
-	exec.Command("ip", "link", "del", outer).Run() // of a run that was killed
-	ip("netns", "add", h.name)
-	t.Cleanup(func() { exec.Command("ip", "netns", "del", h.name).Run() })
-	ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", h.name)
-	t.Cleanup(func() { exec.Command("ip", "link", "del", outer).Run() })
-	ip("addr", "add", fmt.Sprintf("198.18.%d.1/24", n), "dev", outer)
-	ip("link", "set", outer, "up")
-	ip("-n", h.name, "link", "set", "lo", "up")
-	ip("-n", h.name, "addr", "add", h.addr+"/24", "dev", "eth0")
-	ip("-n", h.name, "link", "set", "eth0", "up")
-	ip("-n", h.name, "route", "add", "default", "via", fmt.Sprintf("198.18.%d.1", n))
-	config := fmt.Sprintf("dataDir: %s\nrunDir: %s\nnode: {name: %s}\n", filepath.Join(h.dir, "data"), run, h.name)
-	h.write(t, "config.yaml", config, 0o600)
-	sampan, err := filepath.Abs("../../bin/sampan")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.write(t, "bin/sampan", fmt.Sprintf("#!/bin/sh\nexec nsenter --net=/run/netns/%s %s \"$@\"\n", h.name, sampan), 0o755)
 	t.Cleanup(func() {
-		if out, err := h.sampan("down", "--purge"); err != nil {
-			t.Errorf("down --purge: %v: %s", err, out)
+		if err := h.close(); err != nil {
+			t.Error(err)
 		}
 	})
 	return h
 }
 
-func (h *host) write(t *testing.T, name, text string, mode os.FileMode) {
+// requirements skips where no cloud can stand.
+func requirements(t testing.TB) {
 	t.Helper()
+	need.Root(t)
+	need.Cgroup(t, "cpu")
+	need.Overlay(t)
+	need.Command(t, "ip", "nft", "nsenter")
+	need.File(t, program)
+}
+
+// makeHost takes the first address range that no other host has.
+func makeHost(more string) (*host, error) {
+	h := &host{}
+	n := 0
+	for {
+		n++
+		h.outer = fmt.Sprintf("smpt%d", n)
+		h.name = fmt.Sprintf("%s%d-%d", prefix, os.Getpid(), n)
+		err := ip("link", "add", h.outer, "type", "veth", "peer", "name", h.outer+"p")
+		if err == nil {
+			break
+		}
+		if n == 250 || !strings.Contains(err.Error(), "File exists") {
+			return nil, err
+		}
+	}
+	h.addr = fmt.Sprintf("198.18.%d.2", n)
+	h.dir = filepath.Join(os.TempDir(), h.name)
+	for _, args := range [][]string{
+		{"netns", "add", h.name},
+		{"link", "set", h.outer + "p", "netns", h.name, "name", "eth0"},
+		{"addr", "add", fmt.Sprintf("198.18.%d.1/24", n), "dev", h.outer},
+		{"link", "set", h.outer, "up"},
+		{"-n", h.name, "link", "set", "lo", "up"},
+		{"-n", h.name, "addr", "add", h.addr + "/24", "dev", "eth0"},
+		{"-n", h.name, "link", "set", "eth0", "up"},
+		{"-n", h.name, "route", "add", "default", "via", fmt.Sprintf("198.18.%d.1", n)},
+	} {
+		if err := ip(args...); err != nil {
+			return nil, errors.Join(err, h.close())
+		}
+	}
+	sampan, err := filepath.Abs(program)
+	if err != nil {
+		return nil, err
+	}
+	return h, errors.Join(
+		h.write("config.yaml", fmt.Sprintf("dataDir: %s\nnode: {name: %s}\n%s", h.data(), h.name, more), 0o600),
+		h.write("link", h.outer, 0o600),
+		h.write("bin/sampan", fmt.Sprintf("#!/bin/sh\nexec nsenter --net=/run/netns/%s %s \"$@\"\n", h.name, sampan), 0o755),
+		h.write("bin/kubectl", "#!/bin/sh\nexec sampan kubectl \"$@\"\n", 0o755))
+}
+
+// data is the path of something in the data directory.
+func (h *host) data(elem ...string) string {
+	return filepath.Join(append([]string{h.dir, "data"}, elem...)...)
+}
+
+func ip(args ...string) error {
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// close ends the cloud and takes the machine away.
+func (h *host) close() error {
+	var errs []error
+	if _, err := os.Stat(h.data()); err == nil {
+		if out, err := h.sampan("down", "--purge"); err != nil {
+			errs = append(errs, fmt.Errorf("%s: down --purge: %w: %s", h.name, err, out))
+		}
+	}
+	return errors.Join(append(errs, h.remove())...)
+}
+
+// remove takes the machine away without asking the cloud.
+func (h *host) remove() error {
+	_ = ip("link", "del", h.outer) // takes its peer along; it may be gone already
+	_ = ip("netns", "del", h.name)
+	return os.RemoveAll(h.dir)
+}
+
+func (h *host) write(name, text string, mode os.FileMode) error {
 	path := filepath.Join(h.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err := os.WriteFile(path, []byte(text), mode); err != nil {
-		t.Fatal(err)
-	}
+	return os.WriteFile(path, []byte(text), mode)
 }
 
 // env is what a user's shell there has set.
@@ -89,20 +144,25 @@ func (h *host) env() []string {
 	return []string{
 		"PATH=" + filepath.Join(h.dir, "bin") + ":" + os.Getenv("PATH"),
 		"SAMPAN_CONFIG=" + filepath.Join(h.dir, "config.yaml"),
-		"SAMPAN_LANG=en", "HOME=" + h.dir,
+		"SAMPAN_LANG=en", "HOME=" + h.dir, "KUBECONFIG=",
 	}
+}
+
+// command is the command line there, not yet started.
+func (h *host) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(h.dir, "bin", "sampan"), args...)
+	cmd.Env = append(os.Environ(), h.env()...)
+	return cmd
 }
 
 // sampan runs the command line there and returns what it printed.
 func (h *host) sampan(args ...string) (string, error) {
-	cmd := exec.Command(filepath.Join(h.dir, "bin", "sampan"), args...)
-	cmd.Env = append(os.Environ(), h.env()...)
-	out, err := cmd.CombinedOutput()
+	out, err := h.command(args...).CombinedOutput()
 	return string(out), err
 }
 
 // must is sampan for what has to work.
-func (h *host) must(t *testing.T, args ...string) string {
+func (h *host) must(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := h.sampan(args...)
 	if err != nil {
@@ -113,57 +173,28 @@ func (h *host) must(t *testing.T, args ...string) string {
 
 // log is the end of the daemon's log, for failures.
 func (h *host) log() string {
-	data, err := os.ReadFile(filepath.Join(h.dir, "data", "log", "sampand.log"))
+	data, err := os.ReadFile(h.data("log", "sampand.log"))
 	if err != nil {
 		return ""
 	}
-	return "--- daemon's log, its end:\n" + string(data[max(0, len(data)-8000):])
+	return "--- the daemon's log, its end:\n" + string(data[max(0, len(data)-8000):])
 }
 
-// dial connects from inside the namespace: a socket belongs to the namespace of
-// the thread that makes it.
-func (h *host) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
+// sweep takes away the hosts of runs that were killed.
+func sweep() error {
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), prefix+"*"))
+	errs := []error{err}
+	for _, dir := range dirs {
+		h := &host{name: filepath.Base(dir), dir: dir}
+		id, _, _ := strings.Cut(strings.TrimPrefix(h.name, prefix), "-")
+		pid, err := strconv.Atoi(id)
+		if err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			continue
+		}
+		if link, err := os.ReadFile(filepath.Join(dir, "link")); err == nil {
+			h.outer = string(link)
+		}
+		errs = append(errs, h.close())
 	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		ns, err := os.Open("/run/netns/" + h.name)
-		if err == nil {
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-			ns.Close()
-		}
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, network, addr)
-		done <- result{conn, err}
-	}()
-	r := <-done
-	return r.conn, r.err
-}
-
-// get fetches a URL from inside the namespace, and tries again for a while: an
-// address may be there a moment before what answers it.
-func (h *host) get(url string, patience time.Duration) (string, error) {
-	client := &http.Client{Transport: &http.Transport{DialContext: h.dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		res, err := client.Get(url)
-		if err == nil {
-			body := make([]byte, 1<<16)
-			n, _ := res.Body.Read(body)
-			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return string(body[:n]), nil
-			}
-			err = fmt.Errorf("%s: %s", res.Status, body[:n])
-		}
-		if time.Now().After(deadline) {
-			return "", err
-		}
-	}
+	return errors.Join(errs...)
 }

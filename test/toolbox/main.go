@@ -27,7 +27,7 @@ var commands = map[string]struct {
 	"cat":    {0, cat},    // FILE…, or the input
 	"write":  {2, write},  // FILE TEXT
 	"env":    {1, env},    // NAME
-	"serve":  {1, serve},  // PORT: answers with host name and path
+	"serve":  {1, serve},  // PORT: answers with host name and path, until SIGTERM
 	"get":    {1, get},    // URL
 	"lookup": {1, lookup}, // NAME
 	"tick":   {1, tick},   // INTERVAL: a numbered line each
@@ -109,8 +109,13 @@ func serve(args []string) error {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s from %s\n", name, r.URL.Path, r.RemoteAddr)
 	})
+	l, err := net.Listen("tcp", ":"+args[0])
+	if err != nil {
+		return err
+	}
 	fmt.Println("serving on", args[0])
-	return http.ListenAndServe(":"+args[0], nil)
+	go http.Serve(l, nil)
+	return sleep(nil)
 }
 
 func get(args []string) error {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sampan-cloud/sampan/test/bench/measure"
+	"github.com/sampan-cloud/sampan/test/bench/peer"
+)
+
+// engine measures the node engine without Kubernetes.
+func (b *bench) engine(ctx context.Context) (err error) {
+	b.say("building and starting the engine")
+	e, err := peer.NewEngine(ctx, b.source, b.dir, 20, b.image)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	for _, measured := range []func(context.Context, *peer.Engine) error{b.starts, b.cri, b.bursts} {
+		if err := measured(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// starts measures one container at a time, up to its program's execve.
+func (b *bench) starts(ctx context.Context, e *peer.Engine) error {
+	for _, kind := range []struct {
+		network string
+		goal    float64
+	}{{"none", 6}, {"bridge", 10}} {
+		f := measure.Figure{
+			Name: "start-" + kind.network, What: "start to exec, image present, network " + kind.network, Unit: "ms",
+			Goal: measure.Goal{Median: kind.goal, P99: 25},
+		}
+		if !b.wants(f.Name) {
+			continue
+		}
+		b.say("%s", f.What)
+		all := []measure.Contestant{{Who: "sampan", Note: "from the image, with seccomp, over the local socket", Once: func(ctx context.Context) (float64, error) {
+			return e.ToExec(ctx, kind.network)
+		}}}
+		for _, name := range []string{"crun", "runc"} {
+			o, err := peer.NewOCI(ctx, b.dir, name, b.image)
+			if err != nil {
+				all = append(all, absent(name, err))
+				continue
+			}
+			defer o.Close()
+			b.report.Machine.Version(name, o.Program, "--version")
+			all = append(all, measure.Contestant{Who: name, Note: o.Note, Once: o.Once})
+		}
+		f.Rows = measure.Race(ctx, 5*b.rounds, 10*time.Second, all...)
+		if err := b.show(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// absent is a contestant that is out before the race.
+func absent(who string, why error) measure.Contestant {
+	return measure.Contestant{Who: who, Once: func(context.Context) (float64, error) { return 0, why }}
+}
+
+// cri measures a pod with one container by the kubelet's three calls.
+func (b *bench) cri(ctx context.Context, e *peer.Engine) error {
+	if !b.wants("cri") {
+		return nil
+	}
+	b.say("building and starting containerd")
+	peers := []criPeer{{who: "sampan", note: "bridged, without Kubernetes", cri: e.CRI}}
+	c, err := peer.NewContainerd(ctx, b.source, b.dir, 21, b.image)
+	if err == nil {
+		defer func() { err = errors.Join(err, c.Close()) }()
+		b.report.Machine.Version("containerd", c.Program, "--version")
+		peers = append(peers, criPeer{who: "containerd", note: "bridged, Debian's runc", cri: c.CRI})
+	} else {
+		peers = append(peers, criPeer{who: "containerd", absent: err})
+	}
+	for _, n := range []int{1, 50} {
+		f := measure.Figure{Name: fmt.Sprintf("cri-%d", n), What: "RunPodSandbox + CreateContainer + StartContainer, one at a time", Unit: "ms", Goal: measure.Goal{Median: 20}}
+		rounds := b.rounds
+		if n > 1 {
+			f.What = fmt.Sprintf("RunPodSandbox + CreateContainer + StartContainer, each of %d at once", n)
+			f.Goal, rounds = measure.Goal{Median: 60}, max(1, b.rounds/6)
+		}
+		if !b.wants(f.Name) {
+			continue
+		}
+		b.say("%s", f.What)
+		f.Rows = raceCRI(ctx, rounds, n, peers)
+		if err := b.show(f); err != nil {
+			return err
+		}
+	}
+	return err
+}

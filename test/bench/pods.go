@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/test/bench/measure"
+	"github.com/sampan-cloud/sampan/test/bench/peer"
+)
+
+const podPath = "/api/v1/namespaces/default/pods"
+
+// pods measures pods one after the other, with and without the volume that
+// holds a service account's token.
+func (b *bench) pods(ctx context.Context, c *peer.Cloud) error {
+	k, err := c.Kube()
+	if err != nil {
+		return err
+	}
+	for _, kind := range []struct {
+		name, what string
+		token      bool
+		goal       float64
+	}{
+		{"pod", "pod created to Running, without volumes", false, 110},
+		{"pod-token", "pod created to Running, with the token volume", true, 420},
+	} {
+		if !b.wants(kind.name) {
+			continue
+		}
+		b.say("%s", kind.what)
+		n := 0
+		f := measure.Figure{Name: kind.name, What: kind.what, Unit: "ms", Goal: measure.Goal{Median: kind.goal}}
+		f.Rows = measure.Race(ctx, b.rounds, 30*time.Second, measure.Contestant{Who: "sampan", Once: func(ctx context.Context) (float64, error) {
+			n++
+			return podToRunning(ctx, k, fmt.Sprintf("%s-%d", kind.name, n), kind.token)
+		}})
+		if err := b.show(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// podToRunning makes a pod and returns the milliseconds until the API says that
+// it runs. The pod is gone when it returns.
+func podToRunning(ctx context.Context, k *client.Kube, name string, token bool) (took float64, err error) {
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	running := make(chan error, 1)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		err := k.Watch(watch, podPath+"?fieldSelector=metadata.name="+name, func(kind string, object json.RawMessage) bool {
+			var p client.Pod
+			if json.Unmarshal(object, &p) == nil && p.Status.Phase == "Running" && len(running) == 0 {
+				running <- nil
+			}
+			return kind != "DELETED"
+		})
+		if err != nil {
+			running <- err
+		}
+	}()
+	// The watch must stand before the pod is made, or its start would count.
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	if err := k.Create(ctx, podPath, podObject(name, token), nil); err != nil {
+		return 0, err
+	}
+	select {
+	case err = <-running:
+		took = measure.Milliseconds(time.Since(began))
+	case <-ctx.Done():
+		err = fmt.Errorf("pod %s does not run: %w", name, ctx.Err())
+	}
+	if e := k.Delete(context.WithoutCancel(ctx), podPath+"/"+name); err == nil && fault.Of(e) != fault.NotFound {
+		err = e
+	}
+	select {
+	case <-gone:
+	case <-ctx.Done():
+	}
+	return took, err
+}
+
+func podObject(name string, token bool) map[string]any {
+	return map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": name},
+		"spec": podSpec(token),
+	}
+}
+
+func podSpec(token bool) map[string]any {
+	return map[string]any{
+		"automountServiceAccountToken": token, "terminationGracePeriodSeconds": 1,
+		"containers": []any{map[string]any{"name": "tiny", "image": peer.Ref, "imagePullPolicy": "Never"}},
+	}
+}
