@@ -30,7 +30,7 @@ func (b *bench) cloud(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if !b.wants("run-rm") && !b.wants("command") {
+	if !b.wants("command", "run-rm-bridge", "run-rm-none") {
 		return nil
 	}
 	peers := b.contenders(ctx)
@@ -44,7 +44,7 @@ func (b *bench) cloud(ctx context.Context) (err error) {
 // ups leaves the cloud up.
 func (b *bench) ups(ctx context.Context, c *peer.Cloud) error {
 	const times = 3
-	if !b.wants("up") {
+	if !b.wants("up-cold", "up-restart") {
 		b.say("sampan up")
 		return c.Up(ctx)
 	}
@@ -87,7 +87,7 @@ func (b *bench) command(ctx context.Context, c *peer.Cloud, peers []contender) e
 	}
 	f := measure.Figure{Name: "command", What: "start of the command: version", Unit: "ms", Goal: measure.Goal{Median: 10}}
 	all := []measure.Contestant{measure.Timed("sampan", "", func(ctx context.Context) error {
-		return exec.CommandContext(ctx, c.Program, "version", "--client").Run()
+		return exec.CommandContext(ctx, c.Program, "version").Run()
 	})}
 	for _, p := range peers {
 		all = append(all, p.enter(func(ctx context.Context, s starter) error {

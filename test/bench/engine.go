@@ -68,7 +68,7 @@ func absent(who string, why error) measure.Contestant {
 
 // cri measures a pod with one container by the kubelet's three calls.
 func (b *bench) cri(ctx context.Context, e *peer.Engine) error {
-	if !b.wants("cri") {
+	if !b.wants("cri-1", "cri-50") {
 		return nil
 	}
 	b.say("building and starting containerd")

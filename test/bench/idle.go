@@ -15,7 +15,7 @@ const idleFor = 30 * time.Second
 
 // idle measures what a cloud costs that has nothing to do.
 func (b *bench) idle(ctx context.Context, c *peer.Cloud) error {
-	if !b.wants("idle") {
+	if !b.wants("idle-memory", "idle-processor") {
 		return nil
 	}
 	b.say("waiting until the cloud is idle, and then %s", idleFor)

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -100,8 +101,10 @@ func (b *bench) clean() error {
 	return errors.Join(err, os.Remove(b.dir))
 }
 
-// wants tells whether a figure is to be measured.
-func (b *bench) wants(name string) bool { return strings.Contains(name, b.only) }
+// wants tells whether any of these figures is to be measured.
+func (b *bench) wants(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, b.only) })
+}
 
 // show prints a figure and keeps it.
 func (b *bench) show(f measure.Figure) error {

@@ -94,19 +94,20 @@ func (r *Room) Start(cmd *exec.Cmd) error {
 	return <-done
 }
 
-// Exec runs a command inside and returns its output.
+// Exec runs a command inside and returns what it prints; what it says on its
+// error output goes into the error.
 func (r *Room) Exec(ctx context.Context, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = time.Second // a child that keeps the output open is not waited for
+	cmd.WaitDelay = time.Second // after it was killed: a child may keep the output open
 	cmd.Env = append(os.Environ(), env...)
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
 	err := r.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, tail(out.String()))
+		return out.String(), fmt.Errorf("%s %s: %w: %s", filepath.Base(name), strings.Join(args, " "), err, tail(out.String()+said.String()))
 	}
 	return out.String(), nil
 }

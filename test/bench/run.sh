@@ -1,0 +1,13 @@
+#!/bin/sh
+# Measures Sampan against its peers: `run.sh cloud` or `run.sh engine`, and flags
+# for the program (-rounds, -burst, -only). Tables go to the output, every value
+# to bin/bench/.
+set -eu
+cd "$(dirname "$0")/../.."
+suite=${1:-cloud}
+[ $# -eq 0 ] || shift
+deploy/install-packages.sh docker.io podman iptables runc crun iproute2
+mkdir -p bin/bench
+# Built first, so that the compiler does not run beside what is measured.
+CGO_ENABLED=0 go build -o bin/bench/bench ./test/bench
+exec bin/bench/bench -suite "$suite" -json "bin/bench/$suite.json" "$@"
