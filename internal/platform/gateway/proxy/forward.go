@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
+)
+
+// exchange is one request on its way.
+type exchange struct {
+	route.Found
+	port    int
+	client  netip.Addr
+	in      *http.Request
+	backend *route.Backend
+	began   time.Time // when it was first sent to an endpoint
+	status  int       // of the backend's answer; zero is none yet
+	counted bool
+}
+
+// exchangeKey is what an exchange is found by in a request's context.
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// forward sends the request to the chosen backend and its answer back.
+func (p *Proxy) forward(x *exchange, w http.ResponseWriter, r *http.Request) {
+	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+	if x.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, x.Timeout, errTimeout)
+		defer cancel()
+	}
+	stats := &x.backend.Port.Service.Stats
+	stats.InFlight.Add(1)
+	defer stats.InFlight.Add(-1)
+	x.began = time.Now()
+	p.mirror(x, r)
+	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// rewrite makes the request that the backend sees.
+func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
+	x, out := exchangeOf(pr.In.Context()), pr.Out
+	out.Host = pr.In.Host
+	out.URL.Scheme, out.URL.Host = "http", pr.In.Host
+	// The proxy drops parameters that it cannot read; what they mean is for the
+	// backend to say.
+	out.URL.RawQuery = pr.In.URL.RawQuery
+	p.forwarded(x, pr.In, out.Header)
+	x.Filters.Request.Apply(out.Header)
+	applyRewrite(x.Filters.Rewrite, x.Prefix, out)
+	if f := x.backend.Filters; f != nil {
+		f.Request.Apply(out.Header)
+		applyRewrite(f.Rewrite, x.Prefix, out)
+	}
+	if out.Header.Get("Host") != "" {
+		out.Host = out.Header.Get("Host")
+		out.Header.Del("Host")
+	}
+}
+
+// forwarded tells the backend who asks, by which name and how.
+func (p *Proxy) forwarded(x *exchange, in *http.Request, h http.Header) {
+	scheme := "http"
+	if in.TLS != nil {
+		scheme = "https"
+	}
+	peer, _, _ := net.SplitHostPort(in.RemoteAddr)
+	hops, host, port := peer, in.Host, strconv.Itoa(x.port)
+	if a, err := netip.ParseAddr(peer); err == nil && p.trusted(a.Unmap()) {
+		if before := forwardedFor(in.Header); len(before) > 0 {
+			hops = strings.Join(before, ", ") + ", " + peer
+		}
+		scheme = orHeader(in.Header, "X-Forwarded-Proto", scheme)
+		host = orHeader(in.Header, "X-Forwarded-Host", host)
+		port = orHeader(in.Header, "X-Forwarded-Port", port)
+	}
+	h["X-Forwarded-For"] = []string{hops}
+	h["X-Forwarded-Host"] = []string{host}
+	h["X-Forwarded-Proto"] = []string{scheme}
+	h["X-Forwarded-Port"] = []string{port}
+	h["X-Real-Ip"] = []string{x.client.String()}
+}
+
+func orHeader(h http.Header, name, other string) string {
+	if v := h.Get(name); v != "" {
+		return v
+	}
+	return other
+}
+
+// forwardedFor are the addresses that a request says to have come through.
+func forwardedFor(h http.Header) []string {
+	var hops []string
+	for _, line := range h["X-Forwarded-For"] {
+		for _, hop := range strings.Split(line, ",") {
+			if hop = strings.TrimSpace(hop); hop != "" {
+				hops = append(hops, hop)
+			}
+		}
+	}
+	return hops
+}
+
+// answered applies the rule to an answer before it goes out.
+func (p *Proxy) answered(resp *http.Response) error {
+	x := exchangeOf(resp.Request.Context())
+	p.count(x, resp.StatusCode)
+	if f := x.backend.Filters; f != nil {
+		f.Response.Apply(resp.Header)
+	}
+	x.Filters.Response.Apply(resp.Header)
+	return nil
+}
+
+// failed answers when no backend did.
+func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r.Context())
+	if x.in.Context().Err() != nil {
+		// The client has gone; there is nobody to tell, and no backend to blame.
+		panic(http.ErrAbortHandler)
+	}
+	if cause := context.Cause(r.Context()); errors.Is(cause, errTimeout) {
+		err = cause
+	}
+	code := status(err)
+	p.count(x, code)
+	p.log.Debug("request failed", "route", x.Route.Name, "service", x.backend.Port.Service.Key, "status", code, "err", err)
+	refuse(w, code, x.backend.Port.Service.Key+": "+explain(err))
+}
+
+// explain leaves out addresses: they are for the log, not for clients.
+func explain(err error) string {
+	switch {
+	case unreachable(err):
+		return "no endpoint can be reached"
+	case errors.Is(err, upstream.ErrNoEndpoints), errors.Is(err, upstream.ErrNotStarted), errors.Is(err, upstream.ErrTooManyHeld), errors.Is(err, errTimeout):
+		return err.Error()
+	case tooLarge(err):
+		return "the request is larger than allowed"
+	}
+	return "the connection ended before an answer"
+}
+
+func (p *Proxy) count(x *exchange, status int) {
+	if x.counted {
+		return
+	}
+	x.counted = true
+	x.backend.Port.Service.Stats.Answered(time.Since(x.began), status >= 500)
+}

@@ -1,0 +1,40 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
+)
+
+// NewTransport returns connections to one endpoint, kept for the next request.
+func NewTransport(protocol upstream.Protocol) upstream.Transport {
+	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}
+	t := &http.Transport{
+		DialContext:         dialer.DialContext,
+		MaxIdleConns:        0,
+		MaxIdleConnsPerHost: 512,
+		IdleConnTimeout:     60 * time.Second,
+		// What the client and the app agree on is theirs.
+		DisableCompression:    true,
+		ExpectContinueTimeout: time.Second,
+		ReadBufferSize:        8 << 10,
+		WriteBufferSize:       8 << 10,
+		Protocols:             new(http.Protocols),
+	}
+	switch protocol {
+	case upstream.H2C:
+		t.Protocols.SetUnencryptedHTTP2(true)
+	case upstream.HTTPS:
+		t.Protocols.SetHTTP1(true)
+		t.Protocols.SetHTTP2(true)
+		// A pod's certificate names nobody that we could ask for; who wants it
+		// checked says so by a BackendTLSPolicy.
+		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	default:
+		t.Protocols.SetHTTP1(true)
+	}
+	return t
+}

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"encoding/json"
+	"net"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/sampan-cloud/sampan/internal/platform/gateway"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
+)
+
+// object is a part of Caddy's configuration, which is JSON.
+type object = map[string]any
+
+// caddyConfig is the whole of Caddy's configuration: ports, each with our
+// handler as its only route. Routes are not in it, so a change of routes is none
+// of it; only a Gateway with another port is.
+func caddyConfig(id uint64, cfg gateway.Config, binds []translate.Bind) *caddy.Config {
+	servers := object{}
+	for _, b := range binds {
+		servers["port-"+strconv.Itoa(b.Port)] = serverOf(id, cfg, b)
+	}
+	return &caddy.Config{
+		// Without persist=false Caddy writes the configuration into a home directory.
+		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
+		StorageRaw: encode(object{"module": "file_system", "root": cfg.DataDir}),
+		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "WARN"}}}},
+		AppsRaw: caddy.ModuleMap{
+			"http": encode(object{
+				"http_port": cfg.HTTPPort, "https_port": cfg.HTTPSPort,
+				"grace_period": cfg.Drain, "servers": servers,
+			}),
+			"tls": encode(tlsOf(id, cfg)),
+		},
+	}
+}
+
+func serverOf(id uint64, cfg gateway.Config, b translate.Bind) object {
+	s := object{
+		"listen":              []string{net.JoinHostPort("", strconv.Itoa(b.Port))},
+		"routes":              []object{{"handle": []object{{"handler": "sampan", "id": id, "port": b.Port}}}},
+		"automatic_https":     object{"disable": true},
+		"protocols":           []string{"h1", "h2", "h2c"},
+		"read_header_timeout": "30s",
+		"idle_timeout":        "5m",
+		"max_header_bytes":    64 << 10,
+	}
+	if b.TLS {
+		s["tls_connection_policies"] = []object{{}}
+		s["protocols"] = []string{"h1", "h2", "h3"}
+	}
+	if len(cfg.ProxyProtocol) > 0 {
+		wrappers := []object{{"wrapper": "proxy_protocol", "timeout": "5s", "allow": cfg.ProxyProtocol, "fallback_policy": "skip"}}
+		if b.TLS {
+			wrappers = append(wrappers, object{"wrapper": "tls"})
+		}
+		s["listener_wrappers"] = wrappers
+	}
+	return s
+}
+
+// tlsOf asks our module for every certificate. What it leaves to a public
+// authority Caddy gets when it is first asked for, where we permit it.
+func tlsOf(id uint64, cfg gateway.Config) object {
+	policy := object{"get_certificate": []object{{"via": "sampan", "id": id}}}
+	if a := cfg.ACME; a != nil {
+		issuer := object{"module": "acme"}
+		if a.Directory != "" {
+			issuer["ca"] = a.Directory
+		}
+		if a.Email != "" {
+			issuer["email"] = a.Email
+		}
+		if a.CA != "" {
+			issuer["trusted_roots_pem_files"] = []string{a.CA}
+		}
+		policy["issuers"] = []object{issuer}
+	}
+	return object{"automation": object{
+		"policies":  []object{policy},
+		"on_demand": object{"permission": object{"module": "sampan", "id": id}},
+	}}
+}
+
+// encode cannot fail: what is encoded here are maps of strings and numbers.
+func encode(v any) json.RawMessage {
+	b, _ := json.Marshal(v)
+	return b
+}

@@ -1,0 +1,259 @@
+// Package server is Caddy around the gateway: it listens, speaks TLS and
+// HTTP/1.1, 2 and 3, and gets public certificates.
+//
+// Caddy's configuration holds ports and nothing else. Requests and certificates
+// are looked up in what the API has last said, so that a change of routes is a
+// pointer swap, and Caddy is told only of a port that is new or gone.
+//
+// Caddy keeps its one configuration in package variables, so a process runs one
+// Server at a time.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/proxyprotocol"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	gwclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
+
+	"github.com/sampan-cloud/sampan/internal/platform/gateway"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/proxy"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/watch"
+)
+
+// Server is a gateway.
+type Server struct {
+	cfg     gateway.Config
+	clients watch.Clients
+	log     *slog.Logger
+
+	id    uint64
+	set   *upstream.Set
+	proxy *proxy.Proxy
+	certs *cert.Store
+	waker *watch.Waker
+
+	draining atomic.Bool
+	mu       sync.Mutex // of Caddy's configuration
+	binds    []translate.Bind
+}
+
+// lastID numbers the Servers of a process.
+var lastID atomic.Uint64
+
+// New returns a Server that asks the API which its settings name.
+func New(cfg gateway.Config, log *slog.Logger) (*Server, error) {
+	conf, err := restConfig(cfg.Kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: how to reach the API: %w", err)
+	}
+	// Conditions of five thousand routes are five thousand requests.
+	conf.QPS, conf.Burst = 200, 400
+	kube, err := kubernetes.NewForConfig(conf)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	gws, err := gwclient.NewForConfig(conf)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	return NewWith(cfg, watch.Clients{Kube: kube, Gateway: gws, Apps: watch.PatchApps(kube.CoreV1().RESTClient())}, log), nil
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		return rest.InClusterConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", kubeconfig)
+}
+
+// NewWith returns a Server that asks the API through clients.
+func NewWith(cfg gateway.Config, clients watch.Clients, log *slog.Logger) *Server {
+	cfg = cfg.Defaulted()
+	s := &Server{
+		cfg: cfg, clients: clients, log: log, id: lastID.Add(1),
+		set: upstream.NewSet(proxy.NewTransport), certs: &cert.Store{},
+		waker: watch.NewWaker(clients.Apps, log),
+	}
+	s.proxy = proxy.New(proxy.Config{
+		Hold:    upstream.HoldConfig{Max: cfg.MaxHeld, Limit: cfg.HoldTime(), Again: time.Second},
+		Trusted: cfg.Trusted(),
+	}, s.waker, log)
+	s.certs.Public = s.public
+	return s
+}
+
+// public tells whether a public authority is to vouch for a name: where there
+// is one, for names that are served and that the world can look up.
+func (s *Server) public(host string) bool {
+	if s.cfg.ACME == nil || net.ParseIP(host) != nil || !strings.Contains(host, ".") {
+		return false
+	}
+	for _, local := range []string{s.cfg.Domain, "local", "localhost", "internal", "test", "home.arpa"} {
+		if host == local || strings.HasSuffix(host, "."+local) {
+			return false
+		}
+	}
+	return s.proxy.Table().HasHost(host)
+}
+
+// Run answers requests until ctx ends, and then those that are under way. It is
+// ready when the routes are in force and every port is listened on.
+func (s *Server) Run(ctx context.Context, ready func()) error {
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	running.Store(s.id, s)
+	defer running.Delete(s.id)
+
+	own, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	failed := make(chan error, 3)
+	start := func(name string, run func(context.Context, func()) error, ready func()) {
+		parts.Go(func() {
+			if err := run(own, ready); err != nil && own.Err() == nil {
+				failed <- fmt.Errorf("gateway: %s: %w", name, err)
+			}
+		})
+	}
+	start("counters", s.runAdmin, func() {})
+	start("waker", s.waker.Run, func() {})
+	inForce := make(chan struct{})
+	ports := translate.Settings{HTTPPort: s.cfg.HTTPPort, HTTPSPort: s.cfg.HTTPSPort}
+	w := watch.New(ports, s.clients, s.set, s.apply, s.log)
+	start("watch", w.Run, func() { close(inForce) })
+	start("authority", s.keepAuthority, func() {})
+
+	var err error
+	select {
+	case <-inForce:
+		err = s.markReady()
+		if err == nil {
+			ready()
+			select {
+			case <-ctx.Done():
+			case err = <-failed:
+			}
+		}
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	return errors.Join(err, s.stop())
+}
+
+// apply puts what became of the API's objects in force.
+func (s *Server) apply(r translate.Result) {
+	var given []cert.Given
+	for _, c := range r.Certificates {
+		if c.Pair != nil {
+			given = append(given, cert.Given{Port: c.Port, Host: c.Hostname, Pair: c.Pair})
+		}
+	}
+	s.certs.Swap(given)
+	s.proxy.Swap(r.Table)
+	if err := s.listen(r.Binds); err != nil {
+		s.log.Error("ports not changed", "err", err)
+	}
+}
+
+// listen tells Caddy which ports there are, when they are others than before.
+func (s *Server) listen(binds []translate.Bind) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortFunc(binds, func(a, b translate.Bind) int { return a.Port - b.Port })
+	if s.draining.Load() || slices.Equal(binds, s.binds) {
+		return nil
+	}
+	if err := caddy.Run(caddyConfig(s.id, s.cfg, binds)); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	s.binds = binds
+	s.log.Info("listening", "ports", binds)
+	return nil
+}
+
+// serve answers one request. While the gateway drains, every answer asks the
+// client to come back on another connection, which its successor takes.
+func (s *Server) serve(port int, w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	s.proxy.Serve(port, w, r)
+}
+
+func (s *Server) markReady() error {
+	if s.cfg.ReadyFile == "" {
+		return nil
+	}
+	if err := os.WriteFile(s.cfg.ReadyFile, nil, 0o644); err != nil {
+		return fmt.Errorf("gateway: say that it is ready: %w", err)
+	}
+	return nil
+}
+
+// stop lets requests end, for as long as the settings say.
+func (s *Server) stop() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining.Store(true)
+	if s.binds == nil {
+		return nil
+	}
+	if err := caddy.Stop(); err != nil {
+		return fmt.Errorf("gateway: stop: %w", err)
+	}
+	s.proxy.Wait()
+	return nil
+}
+
+// runAdmin answers about this gateway. The one before it may still have the
+// address, and answers until it goes.
+func (s *Server) runAdmin(ctx context.Context, ready func()) error {
+	var l net.Listener
+	for {
+		var err error
+		var lc net.ListenConfig
+		if l, err = lc.Listen(ctx, "tcp", s.cfg.Admin); err == nil {
+			break
+		}
+		s.log.Debug("address of counters is not free yet", "addr", s.cfg.Admin, "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	srv := &http.Server{Handler: s.admin(), ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	ready()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		err := srv.Close()
+		<-done
+		return err
+	}
+}

@@ -1,0 +1,256 @@
+package translate
+
+import (
+	"cmp"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	gw "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
+)
+
+// gateway is a Gateway that is ours.
+type gateway struct {
+	*gw.Gateway
+	listeners []*listener
+	refused   string // why it is not accepted; empty when it is
+	reason    gw.GatewayConditionReason
+}
+
+// listener is one of a Gateway's listeners, and what becomes of it.
+type listener struct {
+	gateway  *gateway
+	spec     *gw.Listener
+	port     int
+	hostname string
+	protocol gw.ProtocolType
+	kinds    []gw.RouteGroupKind
+	pairs    []*tls.Certificate
+	selector labels.Selector // of namespaces, where routes come from such
+	routes   []*route.Route
+	attached int32
+
+	accepted, resolved, conflicted verdict
+}
+
+// verdict is a condition that is true unless a reason was found against it.
+type verdict struct {
+	reason  string // empty: nothing is wrong
+	message string
+}
+
+func (v verdict) ok() bool { return v.reason == "" }
+
+// serves tells whether requests are taken on the listener.
+func (l *listener) serves() bool {
+	return l.gateway.refused == "" && l.accepted.ok() && l.conflicted.ok() && l.resolvedEnough()
+}
+
+// resolvedEnough tells whether what could be resolved is enough to serve: a
+// listener with a kind of route that is not known serves the others.
+func (l *listener) resolvedEnough() bool {
+	return l.resolved.ok() || l.resolved.reason == string(gw.ListenerReasonInvalidRouteKinds) && len(l.kinds) > 0
+}
+
+// takeGateways finds the Gateways that are ours, and reads their listeners.
+func (t *translation) takeGateways() {
+	classes := map[gw.ObjectName]bool{}
+	for _, c := range t.Classes {
+		if c.Spec.ControllerName != Controller {
+			continue
+		}
+		classes[gw.ObjectName(c.Name)] = true
+		t.out.Status.Classes[c.Name] = classStatus(c)
+	}
+	for _, g := range t.Gateways {
+		if !classes[g.Spec.GatewayClassName] {
+			continue
+		}
+		own := &gateway{Gateway: g}
+		own.check(t)
+		t.gateways[types.NamespacedName{Namespace: g.Namespace, Name: g.Name}] = own
+		t.order = append(t.order, own)
+	}
+	slices.SortFunc(t.order, func(a, b *gateway) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	ports := map[int]*listener{} // who was the first on it
+	for _, g := range t.order {
+		for i := range g.Spec.Listeners {
+			g.listeners = append(g.listeners, t.listener(g, &g.Spec.Listeners[i]))
+		}
+		clash(g.listeners)
+		for _, l := range g.listeners {
+			first, taken := ports[l.port]
+			switch {
+			case !l.accepted.ok() || !l.conflicted.ok() || g.refused != "":
+			case !taken:
+				ports[l.port] = l
+			case first.protocol != l.protocol:
+				// All Gateways listen on the nodes' own addresses.
+				l.accepted = verdict{string(gw.ListenerReasonPortUnavailable), fmt.Sprintf("port %d is used for %s by Gateway %s/%s", l.port, first.protocol, first.gateway.Namespace, first.gateway.Name)}
+			}
+		}
+		t.listeners = append(t.listeners, g.listeners...)
+	}
+}
+
+// check refuses what this gateway cannot give a Gateway.
+func (g *gateway) check(t *translation) {
+	for _, a := range g.Spec.Addresses {
+		if a.Type != nil && *a.Type != gw.IPAddressType {
+			g.refused, g.reason = fmt.Sprintf("addresses of type %s are not supported", *a.Type), gw.GatewayReasonUnsupportedAddress
+		}
+	}
+	if i := g.Spec.Infrastructure; i != nil && i.ParametersRef != nil {
+		g.refused, g.reason = "parametersRef is not supported", gw.GatewayReasonInvalidParameters
+	}
+}
+
+func (t *translation) listener(g *gateway, spec *gw.Listener) *listener {
+	l := &listener{gateway: g, spec: spec, port: int(spec.Port), protocol: spec.Protocol}
+	if spec.Hostname != nil {
+		l.hostname = strings.ToLower(string(*spec.Hostname))
+	}
+	var supported []gw.RouteGroupKind
+	switch spec.Protocol {
+	case gw.HTTPProtocolType, gw.HTTPSProtocolType:
+		supported = []gw.RouteGroupKind{kindOf("HTTPRoute"), kindOf("GRPCRoute")}
+	default:
+		l.accepted = verdict{string(gw.ListenerReasonUnsupportedProtocol), fmt.Sprintf("protocol %s is not supported", spec.Protocol)}
+	}
+	l.takeKinds(supported)
+	if a := spec.AllowedRoutes; a != nil && a.Namespaces != nil && a.Namespaces.Selector != nil {
+		s, err := metav1.LabelSelectorAsSelector(a.Namespaces.Selector)
+		if err != nil {
+			l.accepted = verdict{string(gw.ListenerReasonUnsupportedValue), "allowedRoutes.namespaces.selector: " + err.Error()}
+		}
+		l.selector = s
+	}
+	if spec.Protocol == gw.HTTPSProtocolType {
+		t.takeCertificates(l)
+	}
+	return l
+}
+
+func kindOf(kind string) gw.RouteGroupKind {
+	group := gw.Group(gw.GroupName)
+	return gw.RouteGroupKind{Group: &group, Kind: gw.Kind(kind)}
+}
+
+// takeKinds keeps the kinds of route that the listener allows and we know.
+func (l *listener) takeKinds(supported []gw.RouteGroupKind) {
+	l.kinds = supported
+	if l.spec.AllowedRoutes == nil || len(l.spec.AllowedRoutes.Kinds) == 0 {
+		return
+	}
+	l.kinds = []gw.RouteGroupKind{}
+	for _, k := range l.spec.AllowedRoutes.Kinds {
+		known := slices.ContainsFunc(supported, func(s gw.RouteGroupKind) bool {
+			return s.Kind == k.Kind && (k.Group == nil || *k.Group == *s.Group)
+		})
+		if !known {
+			l.resolved = verdict{string(gw.ListenerReasonInvalidRouteKinds), fmt.Sprintf("routes of kind %s cannot be attached to a listener of protocol %s", k.Kind, l.protocol)}
+			continue
+		}
+		l.kinds = append(l.kinds, kindOf(string(k.Kind)))
+	}
+}
+
+// takeCertificates reads the certificates of an HTTPS listener.
+func (t *translation) takeCertificates(l *listener) {
+	bad := func(reason gw.ListenerConditionReason, format string, args ...any) {
+		l.resolved = verdict{string(reason), fmt.Sprintf(format, args...)}
+	}
+	conf := l.spec.TLS
+	if conf == nil {
+		bad(gw.ListenerReasonInvalidCertificateRef, "tls is not set")
+		return
+	}
+	if conf.Mode != nil && *conf.Mode != gw.TLSModeTerminate {
+		l.accepted = verdict{string(gw.ListenerReasonUnsupportedValue), fmt.Sprintf("tls.mode %s needs protocol TLS", *conf.Mode)}
+		return
+	}
+	if len(conf.CertificateRefs) == 0 && conf.Options[AutomaticCertificates] != "automatic" {
+		bad(gw.ListenerReasonInvalidCertificateRef, "no certificate is named; the option %s: automatic makes them", AutomaticCertificates)
+		return
+	}
+	for _, ref := range conf.CertificateRefs {
+		if ref.Group != nil && *ref.Group != "" || ref.Kind != nil && *ref.Kind != "Secret" {
+			bad(gw.ListenerReasonInvalidCertificateRef, "%s: only Secrets hold certificates", ref.Name)
+			return
+		}
+		namespace := l.gateway.Namespace
+		if ref.Namespace != nil {
+			namespace = string(*ref.Namespace)
+		}
+		if !t.granted(gw.GroupName, "Gateway", l.gateway.Namespace, "", "Secret", namespace, string(ref.Name)) {
+			bad(gw.ListenerReasonRefNotPermitted, "no ReferenceGrant in %s allows Secret %s", namespace, ref.Name)
+			return
+		}
+		secret := t.Secret(namespace, string(ref.Name))
+		if secret == nil || secret.Type != corev1.SecretTypeTLS {
+			bad(gw.ListenerReasonInvalidCertificateRef, "there is no Secret %s/%s of type %s", namespace, ref.Name, corev1.SecretTypeTLS)
+			return
+		}
+		pair, err := t.Certificate(secret)
+		if err != nil {
+			bad(gw.ListenerReasonInvalidCertificateRef, "Secret %s/%s: %v", namespace, ref.Name, err)
+			return
+		}
+		if pair.Leaf != nil && l.hostname != "" && !strings.HasPrefix(l.hostname, "*") {
+			if err := pair.Leaf.VerifyHostname(l.hostname); err != nil {
+				// It is served all the same: clients may know what they do.
+				l.resolved.message = fmt.Sprintf("Secret %s/%s: %v", namespace, ref.Name, err)
+			}
+		}
+		l.pairs = append(l.pairs, pair)
+	}
+}
+
+// clash finds the listeners of one Gateway that cannot be told apart.
+func clash(ls []*listener) {
+	for i, a := range ls {
+		for _, b := range ls[i+1:] {
+			if a.port != b.port {
+				continue
+			}
+			switch {
+			case a.protocol != b.protocol:
+				v := verdict{string(gw.ListenerReasonProtocolConflict), fmt.Sprintf("port %d has listeners of different protocols", a.port)}
+				a.conflicted, b.conflicted = v, v
+			case a.hostname == b.hostname:
+				v := verdict{string(gw.ListenerReasonHostnameConflict), fmt.Sprintf("port %d has two listeners for host %q", a.port, a.hostname)}
+				a.conflicted, b.conflicted = v, v
+			}
+		}
+	}
+}
+
+// allows tells whether a route of a kind and namespace may be attached.
+func (t *translation) allows(l *listener, kind, namespace string) bool {
+	if !slices.ContainsFunc(l.kinds, func(k gw.RouteGroupKind) bool { return string(k.Kind) == kind }) {
+		return false
+	}
+	from := gw.NamespacesFromSame
+	if a := l.spec.AllowedRoutes; a != nil && a.Namespaces != nil && a.Namespaces.From != nil {
+		from = *a.Namespaces.From
+	}
+	switch from {
+	case gw.NamespacesFromAll:
+		return true
+	case gw.NamespacesFromSame:
+		return namespace == l.gateway.Namespace
+	case gw.NamespacesFromSelector:
+		ns := t.Namespace(namespace)
+		return ns != nil && l.selector != nil && l.selector.Matches(labels.Set(ns.Labels))
+	}
+	return false
+}
