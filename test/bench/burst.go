@@ -16,7 +16,7 @@ const burstRounds = 3
 // bursts measures many containers at once: to start, to hold and to remove. The
 // goals are for a thousand.
 func (b *bench) bursts(ctx context.Context, e *peer.Engine) error {
-	if !b.wants("burst-none", "burst-bridge", "teardown-none", "teardown-bridge", "memory", "burst-rate") {
+	if !b.wants("burst-none", "burst-bridge", "teardown-none", "teardown-bridge", "memory", "burst-share") {
 		return nil
 	}
 	before, err := e.Memory()
@@ -65,7 +65,7 @@ func (b *bench) bursts(ctx context.Context, e *peer.Engine) error {
 	if err := b.show(memory); err != nil || bridged == 0 {
 		return err
 	}
-	return b.burstRate(ctx, burstRounds*float64(b.burst)/bridged.Seconds())
+	return b.burstShare(ctx, measure.Milliseconds(bridged)/float64(burstRounds*b.burst))
 }
 
 // round is one round of it.

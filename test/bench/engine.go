@@ -27,7 +27,21 @@ func (b *bench) engine(ctx context.Context) (err error) {
 }
 
 // starts measures one container at a time, up to its program's execve.
-func (b *bench) starts(ctx context.Context, e *peer.Engine) error {
+func (b *bench) starts(ctx context.Context, e *peer.Engine) (err error) {
+	if !b.wants("start-none", "start-bridge") {
+		return nil
+	}
+	var runtimes []measure.Contestant
+	for _, name := range []string{"crun", "runc"} {
+		o, absent := peer.NewOCI(ctx, b.dir, name, b.image)
+		if absent != nil {
+			runtimes = append(runtimes, measure.Contestant{Who: name, Once: func(context.Context) (float64, error) { return 0, absent }})
+			continue
+		}
+		defer func() { err = errors.Join(err, o.Close()) }()
+		b.report.Machine.Version(name, o.Program, "--version")
+		runtimes = append(runtimes, measure.Contestant{Who: name, Note: o.Note, Once: o.Once})
+	}
 	for _, kind := range []struct {
 		network string
 		goal    float64
@@ -40,30 +54,15 @@ func (b *bench) starts(ctx context.Context, e *peer.Engine) error {
 			continue
 		}
 		b.say("%s", f.What)
-		all := []measure.Contestant{{Who: "sampan", Note: "from the image, with seccomp, over the local socket", Once: func(ctx context.Context) (float64, error) {
+		ours := measure.Contestant{Who: "sampan", Note: "from the image, with seccomp, over the local socket", Once: func(ctx context.Context) (float64, error) {
 			return e.ToExec(ctx, kind.network)
-		}}}
-		for _, name := range []string{"crun", "runc"} {
-			o, err := peer.NewOCI(ctx, b.dir, name, b.image)
-			if err != nil {
-				all = append(all, absent(name, err))
-				continue
-			}
-			defer o.Close()
-			b.report.Machine.Version(name, o.Program, "--version")
-			all = append(all, measure.Contestant{Who: name, Note: o.Note, Once: o.Once})
-		}
-		f.Rows = measure.Race(ctx, 5*b.rounds, 10*time.Second, all...)
+		}}
+		f.Rows = measure.Race(ctx, 5*b.rounds, 10*time.Second, append([]measure.Contestant{ours}, runtimes...)...)
 		if err := b.show(f); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// absent is a contestant that is out before the race.
-func absent(who string, why error) measure.Contestant {
-	return measure.Contestant{Who: who, Once: func(context.Context) (float64, error) { return 0, why }}
 }
 
 // cri measures a pod with one container by the kubelet's three calls.

@@ -76,7 +76,13 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, containers.Down(context.Background())) }()
+	defer func() {
+		ctx := context.Background()
+		err = errors.Join(err, containers.Down(ctx))
+		if group, missing := groups.Open("/" + c.name); missing == nil {
+			err = errors.Join(err, group.Delete(ctx))
+		}
+	}()
 	e, err := engine.Open(engine.Config{
 		Dir: filepath.Join(c.data, "engine"), CgroupParent: "/" + c.name, Pause: []string{c.keeper, "pause"},
 	}, engine.Parts{Runtime: containers, Network: pods, Snapshots: snapshots, Images: images, Seccomp: seccomp.Default}, log)

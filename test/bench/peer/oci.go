@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/test/bench/measure"
 )
@@ -23,12 +24,12 @@ type OCI struct {
 	Program string
 	Note    string
 	dir     string
-	args    []string
+	from    *thread // where its commands are started; nil is anywhere
 	count   atomic.Int64
 }
 
-// NewOCI prepares a bundle below dir. Where the runtime refuses the machine's
-// cgroups it is measured without, and the note says so.
+// NewOCI prepares a bundle below dir. A runtime that refuses hybrid cgroups is
+// shown only those of version 1, and the note says so.
 func NewOCI(ctx context.Context, dir, name string, im Image) (*OCI, error) {
 	path, err := program(name)
 	if err != nil {
@@ -42,13 +43,25 @@ func NewOCI(ctx context.Context, dir, name string, im Image) (*OCI, error) {
 	if refused == nil {
 		return o, nil
 	}
-	if name == "crun" {
-		o.args, o.Note = []string{"--cgroup-manager=disabled"}, o.Note+", and no cgroup, as crun refuses this machine's"
+	if o.from, err = newThread(hideUnified); err == nil {
+		o.Note += "; sees cgroups of version 1 only, as it refuses the machine's hybrid ones"
 		if _, err := o.Once(ctx); err == nil {
 			return o, nil
 		}
 	}
 	return nil, errors.Join(refused, o.Close())
+}
+
+// hideUnified gives the calling thread a mount namespace without the cgroups of
+// version 2 that stand beside those of version 1.
+func hideUnified() error {
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH)
 }
 
 // bundle lets the runtime write its own configuration and changes only what runs.
@@ -100,14 +113,28 @@ func (o *OCI) Once(ctx context.Context) (float64, error) {
 }
 
 func (o *OCI) run(ctx context.Context, args ...string) error {
-	all := append([]string{"--root", filepath.Join(o.dir, "state"), "--log", filepath.Join(o.dir, "log")}, o.args...)
-	cmd := exec.CommandContext(ctx, o.Program, append(all, args...)...)
-	if err := cmd.Run(); err != nil { // its output is the container's too, so it gets none
-		said, _ := os.ReadFile(filepath.Join(o.dir, "log"))
+	log := filepath.Join(o.dir, "log")
+	all := append([]string{"--root", filepath.Join(o.dir, "state"), "--log", log}, args...)
+	cmd := exec.CommandContext(ctx, o.Program, all...)
+	start := cmd.Start
+	if o.from != nil {
+		start = func() error { return o.from.start(cmd) }
+	}
+	err := start() // without output: it would be the container's too
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		said, _ := os.ReadFile(log)
 		return fmt.Errorf("%s %s: %w: %s", o.Name, args[0], err, tail(string(said)))
 	}
 	return nil
 }
 
 // Close deletes bundle and state.
-func (o *OCI) Close() error { return os.RemoveAll(o.dir) }
+func (o *OCI) Close() error {
+	if o.from != nil {
+		o.from.end()
+	}
+	return os.RemoveAll(o.dir)
+}

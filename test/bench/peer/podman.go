@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -12,9 +13,13 @@ import (
 type Podman struct {
 	room   *Room
 	client string
-	Note   string // what it runs containers with
-	args   []string
+	Note   string   // what it runs containers with
+	args   []string // of every command
 }
+
+// lowLimits keep podman from raising limits, which takes a capability that the
+// machine may lack; lowering them takes none.
+func lowLimits() []string { return []string{"--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"} }
 
 // NewPodman prepares room number n and loads the image. Podman's own choice of
 // runtime is crun; where crun refuses the machine's cgroups it gets runc.
@@ -33,7 +38,7 @@ func NewPodman(ctx context.Context, dir string, n int, im Image) (_ *Podman, err
 	}
 	var errs []error
 	for _, runtime := range []string{"crun", "runc"} {
-		p.args, p.Note = append(common[:len(common):len(common)], "--runtime", runtime), "with "+runtime
+		p.args, p.Note = slices.Concat(common, []string{"--runtime", runtime}), "with "+runtime
 		if _, err = p.run(ctx, "load", "-q", "-i", im.Archive); err == nil {
 			err = p.OneOff(ctx, "none")
 		}
@@ -46,18 +51,18 @@ func NewPodman(ctx context.Context, dir string, n int, im Image) (_ *Podman, err
 }
 
 func (p *Podman) run(ctx context.Context, args ...string) (string, error) {
-	return p.room.Exec(ctx, nil, p.client, append(p.args[:len(p.args):len(p.args)], args...)...)
+	return p.room.Exec(ctx, nil, p.client, slices.Concat(p.args, args)...)
 }
 
 // OneOff is `podman run --rm` of a program that ends at once.
 func (p *Podman) OneOff(ctx context.Context, network string) error {
-	_, err := p.run(ctx, "run", "--rm", "--network", network, Ref, "exit")
+	_, err := p.run(ctx, slices.Concat([]string{"run", "--rm", "--network", network}, lowLimits(), []string{Ref, "exit"})...)
 	return err
 }
 
 // Detached starts a container that stays, and returns a function that removes it.
 func (p *Podman) Detached(ctx context.Context, network string) (remove func(context.Context) error, err error) {
-	out, err := p.run(ctx, "run", "--detach", "--network", network, Ref)
+	out, err := p.run(ctx, slices.Concat([]string{"run", "--detach", "--network", network}, lowLimits(), []string{Ref})...)
 	if err != nil {
 		return nil, err
 	}

@@ -7,32 +7,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Room is where one peer lives. Commands are started by a thread that is in the
-// room's network namespace, so that no helper program adds to what is measured.
+// Room is where one peer lives.
 type Room struct {
 	Name string // of the namespace
 	Addr string // its address, reachable from the machine
 	Dir  string // state
 	Run  string // sockets, whose paths must be short
 
-	outer  string
-	starts chan func()
-	thread sync.WaitGroup
+	outer  string  // the link's end on the machine
+	inside *thread // in the network namespace
 }
 
 // NewRoom makes room number n (1 to 60) with its state below dir.
 func NewRoom(dir, name string, n int) (*Room, error) {
 	r := &Room{
 		Name: fmt.Sprintf("bench-%d-%d", os.Getpid()%100000, n), Addr: fmt.Sprintf("198.19.%d.2", n),
-		Dir: filepath.Join(dir, name), outer: fmt.Sprintf("bench%d", n), starts: make(chan func()),
+		Dir: filepath.Join(dir, name), outer: fmt.Sprintf("bench%d", n),
 	}
 	if err := os.MkdirAll(r.Dir, 0o711); err != nil {
 		return nil, err
@@ -74,25 +70,13 @@ func (r *Room) enter() error {
 	if err != nil {
 		return err
 	}
-	entered := make(chan error)
-	r.thread.Go(func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		ns.Close()
-		entered <- err
-		for f := range r.starts {
-			f()
-		}
-	})
-	return <-entered
+	defer ns.Close()
+	r.inside, err = newThread(func() error { return unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET) })
+	return err
 }
 
 // Start starts cmd inside.
-func (r *Room) Start(cmd *exec.Cmd) error {
-	done := make(chan error)
-	r.starts <- func() { done <- cmd.Start() }
-	return <-done
-}
+func (r *Room) Start(cmd *exec.Cmd) error { return r.inside.start(cmd) }
 
 // Exec runs a command inside and returns what it prints; what it says on its
 // error output goes into the error.
@@ -114,8 +98,9 @@ func (r *Room) Exec(ctx context.Context, env []string, name string, args ...stri
 
 // Close takes the room away. Whoever lives there has ended.
 func (r *Room) Close() error {
-	close(r.starts)
-	r.thread.Wait()
+	if r.inside != nil {
+		r.inside.end()
+	}
 	errs := []error{ip("netns", "del", r.Name), unmountBelow(r.Dir), unmountBelow(r.Run)}
 	_ = ip("link", "del", r.outer) // it goes with the namespace, but a moment later
 	if err := errors.Join(errs...); err != nil {

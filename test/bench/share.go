@@ -17,10 +17,11 @@ const (
 	peerWidth = 8
 )
 
-// burstRate compares how many bridged containers are started in a second.
-func (b *bench) burstRate(ctx context.Context, ours float64) (err error) {
+// burstShare compares what one of many bridged containers takes that are started
+// at once. ours is the milliseconds of one.
+func (b *bench) burstShare(ctx context.Context, ours float64) (err error) {
 	f := measure.Figure{
-		Name: "burst-rate", What: "containers started in a second, many at once, network bridge", Unit: "1/s: more is better",
+		Name: "burst-share", What: "many containers started at once, network bridge: the time for all, by their number", Unit: "ms",
 		Rows: []measure.Row{{Who: "sampan", Note: fmt.Sprintf("%d at once", b.burst), Values: []float64{ours}}},
 	}
 	if !b.wants(f.Name) {
@@ -32,22 +33,22 @@ func (b *bench) burstRate(ctx context.Context, ours float64) (err error) {
 		row := measure.Row{Who: p.who, Note: fmt.Sprintf("%d containers, %d commands at once", peerBurst, peerWidth)}
 		if p.absent != nil {
 			row.Err = p.absent.Error()
-		} else if perSecond, err := peerRate(ctx, p); err != nil {
+		} else if share, err := peerShare(ctx, p); err != nil {
 			row.Err = err.Error()
 		} else {
-			row.Values = []float64{perSecond}
+			row.Values = []float64{share}
 		}
 		f.Rows = append(f.Rows, row)
 	}
 	return b.show(f)
 }
 
-func peerRate(ctx context.Context, p contender) (float64, error) {
+func peerShare(ctx context.Context, p contender) (float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	took, removes, err := atOnce(ctx, peerBurst, peerWidth, func(ctx context.Context, _ int) (func(context.Context) error, error) {
 		return p.Detached(ctx, "bridge")
 	})
 	_, failed := together(context.WithoutCancel(ctx), removes)
-	return float64(len(removes)) / took.Seconds(), errors.Join(err, failed)
+	return measure.Milliseconds(took) / peerBurst, errors.Join(err, failed)
 }
