@@ -42,7 +42,9 @@ type kubeconfig struct {
 }
 
 // AdminKubeconfig is where a cloud keeps the file for its administrator.
-func AdminKubeconfig(dataDir string) string { return filepath.Join(dataDir, "kube", "admin.kubeconfig") }
+func AdminKubeconfig(dataDir string) string {
+	return filepath.Join(dataDir, "kube", "admin.kubeconfig")
+}
 
 // OpenKube reads a kubeconfig and returns the server of its current context.
 func OpenKube(path string) (*Kube, error) {
