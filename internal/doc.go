@@ -11,7 +11,15 @@
 //	front/bundle   carries programs inside another program's file
 //
 //	platform/registry      serves images, with access and quota
-//	platform/gateway/dns   answers the cluster's names
+//	platform/gateway            gives every app a name, a certificate and a route
+//	platform/gateway/route      finds the rule that a request falls under
+//	platform/gateway/upstream   keeps the places that requests go to
+//	platform/gateway/proxy      sends requests where the routing table says
+//	platform/gateway/translate  makes a routing table of what users wrote
+//	platform/gateway/watch      keeps the routing table as the cluster's API says
+//	platform/gateway/cert       gives each name its certificate
+//	platform/gateway/server     is Caddy around the gateway
+//	platform/gateway/dns        answers the cluster's names
 //	platform/gateway/dns/server is CoreDNS, with what a cluster needs of it
 //
 //	cluster/kube      runs upstream Kubernetes in this process

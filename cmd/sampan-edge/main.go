@@ -1,7 +1,8 @@
 // Command sampan-edge is what users' traffic passes through: gateway and DNS. It
 // is an ordinary pod on each node, from an image that sampan carries.
 //
-//	sampan-edge dns --config FILE    answer the cluster's names
+//	sampan-edge dns --config FILE        answer the cluster's names
+//	sampan-edge gateway --config FILE    take users' requests to their apps
 package main
 
 import (

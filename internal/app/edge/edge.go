@@ -16,24 +16,28 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/base/run"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns"
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns/server"
+	dnsserver "github.com/sampan-cloud/sampan/internal/platform/gateway/dns/server"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/server"
 )
 
 // Config is the configuration file.
 type Config struct {
-	DNS dns.Config `json:"dns"`
+	DNS     dns.Config     `json:"dns"`
+	Gateway gateway.Config `json:"gateway"`
 }
 
 // known are the parts by name.
-var known = []string{"dns"}
+var known = []string{"dns", "gateway"}
 
-const usage = "usage: sampan-edge PART… --config FILE, where PART is dns"
+const usage = "usage: sampan-edge PART… --config FILE, where PART is dns or gateway"
 
 // Main is the program. It returns the exit code.
 func Main(ctx context.Context, args []string, version string, out, errOut io.Writer) int {
@@ -41,12 +45,25 @@ func Main(ctx context.Context, args []string, version string, out, errOut io.Wri
 		fmt.Fprintln(out, version)
 		return 0
 	}
+	if len(args) == 2 && args[0] == "ready" {
+		return ready(args[1])
+	}
 	log := slog.New(slog.NewTextHandler(errOut, nil))
 	// CoreDNS writes with the standard logger, the Kubernetes client with slog's.
 	slog.SetDefault(log)
 	stdlog.SetOutput(levels{log})
 	if err := serve(ctx, args, log); err != nil {
 		fmt.Fprintln(errOut, "sampan-edge:", err)
+		return 1
+	}
+	return 0
+}
+
+// ready tells, by the exit code, whether a part has made the file that says that
+// it is ready. The kubelet asks so where asking over the network would reach
+// another pod.
+func ready(path string) int {
+	if _, err := os.Stat(path); err != nil {
 		return 1
 	}
 	return 0
@@ -79,12 +96,25 @@ func serve(ctx context.Context, args []string, log *slog.Logger) error {
 // newPart builds the part of a name that parse has passed.
 func newPart(name string, cfg Config, log *slog.Logger) (run.Part, error) {
 	part := run.Part{Name: name}
-	if name == "dns" {
-		dnsConfig := cfg.DNS.Defaulted()
-		if err := dnsConfig.Check(); err != nil {
+	log = log.With("part", name)
+	switch name {
+	case "dns":
+		c := cfg.DNS.Defaulted()
+		if err := c.Check(); err != nil {
 			return part, err
 		}
-		part.Service = server.New(dnsConfig, log.With("part", name))
+		part.Service = dnsserver.New(c, log)
+	case "gateway":
+		c := cfg.Gateway.Defaulted()
+		if err := c.Check(); err != nil {
+			return part, err
+		}
+		s, err := server.New(c, log)
+		if err != nil {
+			return part, err
+		}
+		// It waits for the API, and then for requests to end, as long as it takes.
+		part.Service, part.Start, part.Stop = s, 24*time.Hour, c.DrainTime()+10*time.Second
 	}
 	return part, nil
 }

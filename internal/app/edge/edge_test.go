@@ -22,6 +22,7 @@ func TestBadInputEndsWithOneLine(t *testing.T) {
 		"an unknown flag":    {[]string{"dns", "--port", "1"}, "", "flag provided but not defined: -port"},
 		"no file":            {[]string{"dns", "--config", "FILE"}, "", "no such file"},
 		"an unknown key":     {[]string{"dns", "--config", "FILE"}, "dns: {domian: cluster.local}", `edge.yaml: unknown field "domian": invalid`},
+		"a bad port":         {[]string{"gateway", "--config", "FILE"}, "gateway: {httpPort: -1}", "gateway.httpPort -1: not a port"},
 		"a bad value":        {[]string{"dns", "--config", "FILE"}, "dns: {domain: cluster.local, pods: all}", `dns.pods "all": must be insecure, verified or disabled`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -100,6 +100,9 @@ func (c Config) Check() error {
 		return err
 	}
 	_, err := networks("proxyProtocol", c.ProxyProtocol)
+	if err == nil && strings.ContainsAny(c.Namespace, " \t\n\"/") {
+		err = fmt.Errorf("gateway.namespace %q: not a namespace: %w", c.Namespace, fault.Invalid)
+	}
 	return err
 }
 

@@ -25,7 +25,6 @@ import (
 	gwfake "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned/fake"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/watch"
 )
 
@@ -75,14 +74,14 @@ func start(t *testing.T, objects ...*gw.HTTPRoute) *cloud {
 		Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.10"}}},
 	}, metav1.CreateOptions{}))
 	must(c.clients.Gateway.GatewayV1().GatewayClasses().Create(ctx, &gw.GatewayClass{
-		ObjectMeta: metav1.ObjectMeta{Name: "sampan"}, Spec: gw.GatewayClassSpec{ControllerName: translate.Controller},
+		ObjectMeta: metav1.ObjectMeta{Name: "sampan"}, Spec: gw.GatewayClassSpec{ControllerName: gateway.Controller},
 	}, metav1.CreateOptions{}))
 	must(c.clients.Gateway.GatewayV1().Gateways("sampan-system").Create(ctx, &gw.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Name: "sampan", Namespace: "sampan-system"},
 		Spec: gw.GatewaySpec{GatewayClassName: "sampan", Listeners: []gw.Listener{
 			{Name: "http", Port: gw.PortNumber(c.http), Protocol: gw.HTTPProtocolType, AllowedRoutes: routes},
 			{Name: "https", Port: gw.PortNumber(c.https), Protocol: gw.HTTPSProtocolType, AllowedRoutes: routes, TLS: &gw.ListenerTLSConfig{
-				Options: map[gw.AnnotationKey]gw.AnnotationValue{translate.AutomaticCertificates: "automatic"},
+				Options: map[gw.AnnotationKey]gw.AnnotationValue{gateway.AutomaticCertificates: "automatic"},
 			}},
 		}},
 	}, metav1.CreateOptions{}))

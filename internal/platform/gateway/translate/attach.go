@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	api "github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 )
 
@@ -26,7 +27,7 @@ func (t *translation) attach(kind string, meta *metav1.ObjectMeta, spec *gw.Comm
 			accepted = refs.invalid
 		}
 		out = append(out, gw.RouteParentStatus{
-			ParentRef: ref, ControllerName: Controller,
+			ParentRef: ref, ControllerName: api.Controller,
 			Conditions: []metav1.Condition{
 				condition(string(gw.RouteConditionAccepted), accepted, string(gw.RouteReasonAccepted), meta.Generation),
 				condition(string(gw.RouteConditionResolvedRefs), refs.unresolved, string(gw.RouteReasonResolvedRefs), meta.Generation),
@@ -42,7 +43,7 @@ func (t *translation) attach(kind string, meta *metav1.ObjectMeta, spec *gw.Comm
 // judged tells whether we have said something of a route before, which is to be
 // taken back when it has left our Gateways.
 func judged(parents []gw.RouteParentStatus) bool {
-	return slices.ContainsFunc(parents, func(p gw.RouteParentStatus) bool { return p.ControllerName == Controller })
+	return slices.ContainsFunc(parents, func(p gw.RouteParentStatus) bool { return p.ControllerName == api.Controller })
 }
 
 // parent returns the Gateway that a route names, when it is ours.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	api "github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 )
 
@@ -63,7 +64,7 @@ func (l *listener) resolvedEnough() bool {
 func (t *translation) takeGateways() {
 	classes := map[gw.ObjectName]bool{}
 	for _, c := range t.Classes {
-		if c.Spec.ControllerName != Controller {
+		if c.Spec.ControllerName != api.Controller {
 			continue
 		}
 		classes[gw.ObjectName(c.Name)] = true
@@ -178,8 +179,8 @@ func (t *translation) takeCertificates(l *listener) {
 		l.accepted = verdict{string(gw.ListenerReasonUnsupportedValue), fmt.Sprintf("tls.mode %s needs protocol TLS", *conf.Mode)}
 		return
 	}
-	if len(conf.CertificateRefs) == 0 && conf.Options[AutomaticCertificates] != "automatic" {
-		bad(gw.ListenerReasonInvalidCertificateRef, "no certificate is named; the option %s: automatic makes them", AutomaticCertificates)
+	if len(conf.CertificateRefs) == 0 && conf.Options[api.AutomaticCertificates] != "automatic" {
+		bad(gw.ListenerReasonInvalidCertificateRef, "no certificate is named; the option %s: automatic makes them", api.AutomaticCertificates)
 		return
 	}
 	for _, ref := range conf.CertificateRefs {

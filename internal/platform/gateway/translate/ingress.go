@@ -9,11 +9,9 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	api "github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 )
-
-// IngressController is what an IngressClass of this gateway names.
-const IngressController = "gateway.sampan.dev/ingress"
 
 // ingresses are the listeners that Ingresses want: plain HTTP for all of them,
 // and HTTPS for all of them too, with their own certificates where they name
@@ -57,7 +55,7 @@ func (t *translation) ours(in *networkingv1.Ingress) bool {
 	for _, c := range t.IngressClasses {
 		isDefault := c.Annotations[networkingv1.AnnotationIsDefaultIngressClass] == "true"
 		if c.Name == name || name == "" && isDefault {
-			return c.Spec.Controller == IngressController
+			return c.Spec.Controller == api.IngressController
 		}
 	}
 	return name == ""

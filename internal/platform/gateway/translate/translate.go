@@ -19,13 +19,6 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
 )
 
-// Controller is the name by which a GatewayClass asks for this gateway.
-const Controller = "gateway.sampan.dev/controller"
-
-// AutomaticCertificates is the TLS option of a listener whose certificates are
-// made when they are needed.
-const AutomaticCertificates = "gateway.sampan.dev/certificates"
-
 // Objects is what is in the cluster. The functions look up one by namespace and
 // name, and return nil when there is none.
 type Objects struct {

@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 )
 
 // merge returns conditions with the times at which they came to be so: those
@@ -31,14 +31,14 @@ func merge(have, want []metav1.Condition) []metav1.Condition {
 func mergeParents(s *gw.RouteStatus, want []gw.RouteParentStatus) (changed bool) {
 	have, out := s.Parents, []gw.RouteParentStatus{}
 	for _, h := range have {
-		if h.ControllerName != translate.Controller {
+		if h.ControllerName != gateway.Controller {
 			out = append(out, h)
 		}
 	}
 	for _, p := range want {
 		var before []metav1.Condition
 		for _, h := range have {
-			if h.ControllerName == translate.Controller && equality.Semantic.DeepEqual(h.ParentRef, p.ParentRef) {
+			if h.ControllerName == gateway.Controller && equality.Semantic.DeepEqual(h.ParentRef, p.ParentRef) {
 				before = h.Conditions
 			}
 		}
