@@ -25,6 +25,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/image"
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns"
 )
 
@@ -109,6 +110,12 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	conf.Addons = append(conf.Addons, addons)
+	if d.set.Gateway.Enabled {
+		if addons, err = gateway.Manifests(d.set.gateway(d.edgeImage())); err != nil {
+			return err
+		}
+		conf.Addons = append(conf.Addons, gateway.CRDs(), addons)
+	}
 	if d.cluster, err = kube.New(conf, d.log.With("part", "kubernetes")); err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/image"
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 )
 
 // settings turns the configuration file into each part's own Config. Where the
@@ -129,6 +130,12 @@ func (s settings) engine() engine.Config {
 		c.Handlers = append(c.Handlers, handler)
 	}
 	return c
+}
+
+func (s settings) gateway(image string) gateway.Deployment {
+	return gateway.Deployment{Image: image, DataDir: s.data("gateway"), Gateway: gateway.Config{
+		HTTPPort: s.Gateway.HTTPPort, HTTPSPort: s.Gateway.HTTPSPort, Domain: s.Gateway.Domain,
+	}}
 }
 
 func (s settings) criSocket() string { return s.run("cri.sock") }
