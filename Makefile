@@ -47,8 +47,11 @@ lint: ## formatting, vet, and the map of the house
 	@out=$$(gofmt -l api cmd internal test tools); if [ -n "$$out" ]; then echo "not gofmt'ed:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
 
-bench: build test-deps ## measure against the peers; results belong in docs/promises.md
-	test/bench/run.sh
+bench: build deps ## measure against the peers; results belong in docs/promises.md
+	test/bench/run.sh cloud $(BENCH)
+
+bench-engine: build deps ## the same for the engine alone
+	test/bench/run.sh engine $(BENCH)
 
 clean:
 	rm -rf bin

@@ -20,7 +20,7 @@ func (b *bench) deployment(ctx context.Context, c *peer.Cloud) error {
 		return nil
 	}
 	b.say("%s", f.What)
-	k, err := c.Kube()
+	k, err := c.Kube(ctx)
 	if err != nil {
 		return err
 	}

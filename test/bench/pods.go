@@ -17,7 +17,7 @@ const podPath = "/api/v1/namespaces/default/pods"
 // pods measures pods one after the other, with and without the volume that
 // holds a service account's token.
 func (b *bench) pods(ctx context.Context, c *peer.Cloud) error {
-	k, err := c.Kube()
+	k, err := c.Kube(ctx)
 	if err != nil {
 		return err
 	}

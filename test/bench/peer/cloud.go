@@ -67,8 +67,20 @@ func (c *Cloud) OneOff(ctx context.Context, network string) error {
 	return c.run(ctx, "run", "--rm", "--network", network, Ref, "exit")
 }
 
-// Kube returns the cluster's API.
-func (c *Cloud) Kube() (*client.Kube, error) { return client.OpenKube(client.AdminKubeconfig(c.data)) }
+// Kube returns the cluster's API by the node's address: the kubeconfig names
+// loopback, which is the machine's own from here.
+func (c *Cloud) Kube(ctx context.Context) (*client.Kube, error) {
+	s, err := c.node.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	k, err := client.OpenKube(client.AdminKubeconfig(c.data))
+	if err != nil {
+		return nil, err
+	}
+	k.Server = s.API
+	return k, nil
+}
 
 // Parts are the processes of a cloud and what they are.
 func (c *Cloud) Parts(ctx context.Context) (map[string]int, error) {
@@ -107,7 +119,7 @@ func suffix(i int) string {
 
 // AwaitIdle waits until all that the cloud starts by itself runs, and a while more.
 func (c *Cloud) AwaitIdle(ctx context.Context) error {
-	k, err := c.Kube()
+	k, err := c.Kube(ctx)
 	if err != nil {
 		return err
 	}
