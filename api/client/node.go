@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -117,6 +118,10 @@ func (n *Node) Stream(ctx context.Context, method, path string, body io.Reader) 
 			if errors.Is(err, e) {
 				return nil, e
 			}
+		}
+		// The kernel took the connection in, and then the daemon was gone.
+		if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) {
+			return nil, ErrNoDaemon
 		}
 		return nil, err
 	}

@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/api/config"
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
+
+// lockPatience is how long a daemon that was killed may take to be gone.
+const lockPatience = 2 * time.Second
 
 // lockDataDir makes the data directory this process's own until it ends, and
 // refuses one that another process has or a newer version has written.
@@ -27,7 +31,12 @@ func lockDataDir(f config.File) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	// One that was just killed holds it until the kernel has taken it apart.
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for limit := time.Now().Add(lockPatience); err != nil && time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("data directory %s belongs to a running daemon: end it with `sampan down`, or use another dataDir: %w", f.DataDir, fault.Precondition)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/sampan-cloud/sampan/api/config"
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
@@ -18,14 +20,15 @@ import (
 // that outlives it on purpose: containers and their keeper, mounts, namespaces,
 // links, cgroups, tables. It goes by what is written down and by names, so it
 // works after everything was killed, and may be repeated. With purge the data
-// goes too.
-func Down(ctx context.Context, f config.File, purge bool, log *slog.Logger) error {
+// goes too. programs is the directory of the keeper, which is asked to end what
+// it keeps; where it was killed, a new one takes over first.
+func Down(ctx context.Context, f config.File, programs string, purge bool, log *slog.Logger) error {
 	lock, err := lockDataDir(f)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	set, err := newSettings(f, "")
+	set, err := newSettings(f, programs)
 	if err != nil {
 		return err
 	}
@@ -44,6 +47,7 @@ func Down(ctx context.Context, f config.File, purge bool, log *slog.Logger) erro
 	step("network", network.Remove(ctx, set.network(), log))
 	step("kubernetes", kube.Cleanup(set.kube()))
 	step("registry", set.distrust())
+	step("logs", forgetLogs(f.DataDir))
 	step("mounts", unmountBelow(f.RunDir, f.DataDir))
 	if len(errs) == 0 {
 		step("run directory", os.RemoveAll(f.RunDir))
@@ -51,5 +55,27 @@ func Down(ctx context.Context, f config.File, purge bool, log *slog.Logger) erro
 			step("data directory", os.RemoveAll(f.DataDir))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// logLinks is where the kubelet links to each container's log, for those who
+// collect logs. It is the same directory for every kubelet on the machine.
+const logLinks = "/var/log/containers"
+
+// forgetLogs takes away the links to logs below dataDir, and the directory where
+// none is left. The kubelet itself removes only those of containers that it ends.
+func forgetLogs(dataDir string) error {
+	links, err := filepath.Glob(filepath.Join(logLinks, "*.log"))
+	errs := []error{err}
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil || !strings.HasPrefix(target, dataDir+"/") {
+			continue // gone meanwhile, or another's
+		}
+		if err := os.Remove(link); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	_ = os.Remove(logLinks) // fails while another's are there
 	return errors.Join(errs...)
 }

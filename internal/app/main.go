@@ -45,6 +45,11 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 	fs.SetOutput(errOut)
 	path := fs.String("config", "", "configuration `file`")
 	dataDir := fs.String("data-dir", "", "data `directory`, instead of the configuration's")
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	programs := filepath.Dir(self)
 	switch args[0] {
 	case "server":
 		f, err := load(fs, args[1:], path, dataDir)
@@ -55,11 +60,7 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 		if err != nil {
 			return err
 		}
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		return Server(ctx, f, filepath.Dir(self), version, log)
+		return Server(ctx, f, programs, version, log)
 	case "down":
 		purge := fs.Bool("purge", false, "delete the data too")
 		f, err := load(fs, args[1:], path, dataDir)
@@ -67,7 +68,7 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 			return err
 		}
 		// A person reads this: what went as it should is not worth a line.
-		return Down(ctx, f, *purge, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn})))
+		return Down(ctx, f, programs, *purge, slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	case "merge-kubeconfig":
 		f, err := load(fs, args[1:], path, dataDir)
 		if err != nil {
