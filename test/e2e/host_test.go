@@ -144,7 +144,7 @@ func (h *host) env() []string {
 	return []string{
 		"PATH=" + filepath.Join(h.dir, "bin") + ":" + os.Getenv("PATH"),
 		"SAMPAN_CONFIG=" + filepath.Join(h.dir, "config.yaml"),
-		"SAMPAN_LANG=en", "HOME=" + h.dir, "KUBECONFIG=",
+		"SAMPAN_LANG=en", "HOME=" + filepath.Join(h.dir, "home"), "KUBECONFIG=",
 	}
 }
 

@@ -58,8 +58,8 @@ func makeToolbox(dir, ref string) (string, error) {
 	return path, tarball.WriteToFile(path, tag, img)
 }
 
-// layerOf is a layer with the toolbox, two users and a few directories. Its
-// commands have names of their own too, as busybox's have.
+// layerOf is a layer with the toolbox, two users and a few directories. One
+// of its commands has a name of its own too, as busybox's have.
 func layerOf(toolbox []byte) ([]byte, error) {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
@@ -77,6 +77,7 @@ func layerOf(toolbox []byte) ([]byte, error) {
 		add(tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: mode}, nil)
 	}
 	add(tar.Header{Name: "bin/toolbox", Mode: 0o755}, toolbox)
+	add(tar.Header{Typeflag: tar.TypeLink, Name: "bin/tar", Linkname: "bin/toolbox"}, nil)
 	add(tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0::/:/bin/toolbox\nweb:x:1000:1000::/:/bin/toolbox\n"))
 	add(tar.Header{Name: "etc/group", Mode: 0o644}, []byte("root:x:0:\nweb:x:1000:\nextra:x:2000:web\n"))
 	if err == nil {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -48,21 +49,19 @@ func (h *host) getScript(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until is `until REGEXP COMMAND…`: it runs the command again and again until
-// its output matches. With ! in front, until it no longer does.
+// until is `until REGEXP COMMAND…`: it runs sampan or kubectl again and again
+// until the output matches. With ! in front, until it no longer does.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: until REGEXP COMMAND…")
 	}
 	want, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
+	program := filepath.Join(ts.Getenv("HOME"), "../bin", args[1]) // sampan and kubectl
 	var out bytes.Buffer
 	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(100 * time.Millisecond) {
 		out.Reset()
-		cmd := exec.Command(args[1], args[2:]...)
-		if strings.HasPrefix(args[1], "sampan") {
-			cmd = exec.Command(ts.Getenv("HOME")+"/bin/"+args[1], args[2:]...)
-		}
+		cmd := exec.Command(program, args[2:]...)
 		cmd.Dir = ts.MkAbs(".")
 		cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "SAMPAN_CONFIG=" + ts.Getenv("SAMPAN_CONFIG"), "SAMPAN_LANG=en"}
 		cmd.Stdout, cmd.Stderr = &out, &out

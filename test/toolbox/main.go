@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,10 +35,17 @@ var commands = map[string]struct {
 	"hog":    {1, hog},    // MIB of memory, touched
 	"ls":     {1, list},   // DIR
 	"id":     {0, id},
-	"spin":   {0, spin}, // uses a processor
+	"spin":   {0, spin},    // uses a processor
+	"stat":   {1, stat},    // PATH: mode, owner and group
+	"tar":    {2, archive}, // as tar, as far as kubectl cp goes
+	"health": {1, healthy}, // PORT: the gRPC health protocol
 }
 
 func main() {
+	// Under another name it is that command, as busybox does it.
+	if name := filepath.Base(os.Args[0]); commands[name].run != nil {
+		os.Args = append([]string{"toolbox", name}, os.Args[1:]...)
+	}
 	if len(os.Args) < 2 {
 		fmt.Fprintln(os.Stderr, "usage: toolbox COMMAND [ARGUMENT...]")
 		os.Exit(2)
@@ -188,6 +196,15 @@ func id([]string) error {
 		return err
 	}
 	fmt.Println(os.Getuid(), os.Getgid(), groups)
+	return nil
+}
+
+func stat(args []string) error {
+	var st syscall.Stat_t
+	if err := syscall.Stat(args[0], &st); err != nil {
+		return err
+	}
+	fmt.Printf("%o %d %d\n", st.Mode&0o7777, st.Uid, st.Gid)
 	return nil
 }
 
