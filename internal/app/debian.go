@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/sampan-cloud/sampan/api/local"
@@ -16,10 +17,10 @@ func (d *daemon) buildDeb(ctx context.Context, req local.BuildDeb, progress func
 		Entrypoint: req.Entrypoint, Cmd: req.Command,
 		Progress: func(p debian.Progress) {
 			step := p.Step
-			if p.Package != "" {
-				step += " " + p.Package
+			if p.Total > 0 { // packages, not bytes
+				step = fmt.Sprintf("%s %d/%d %s", p.Step, p.Done, p.Total, p.Package)
 			}
-			progress(local.Progress{ID: p.Step, Step: step, Now: int64(p.Done), Total: int64(p.Total)})
+			progress(local.Progress{ID: p.Step, Step: step})
 		},
 	})
 	if err != nil {
