@@ -13,6 +13,12 @@ import (
 // cloud measures the whole of Sampan. What the cloud must be idle for comes
 // first, and the peers' daemons start after it.
 func (b *bench) cloud(ctx context.Context) (err error) {
+	if b.wants("pod", "pod-token", "deployment") {
+		b.say("building the peers")
+		if err := peer.BuildUpstream(ctx, b.source); err != nil {
+			return err
+		}
+	}
 	c, err := peer.NewCloud(b.source, b.dir, 10)
 	if err != nil {
 		return err
@@ -25,10 +31,11 @@ func (b *bench) cloud(ctx context.Context) (err error) {
 	if err := c.Load(ctx, b.image); err != nil {
 		return err
 	}
-	for _, measured := range []func(context.Context, *peer.Cloud) error{b.idle, b.pods, b.deployment} {
-		if err := measured(ctx, c); err != nil {
-			return err
-		}
+	if err := b.idle(ctx, c); err != nil {
+		return err
+	}
+	if err := b.clusters(ctx, c); err != nil {
+		return err
 	}
 	if !b.wants("command", "run-rm-bridge", "run-rm-none") {
 		return nil
@@ -39,6 +46,31 @@ func (b *bench) cloud(ctx context.Context) (err error) {
 		return err
 	}
 	return b.oneOffs(ctx, c, peers)
+}
+
+// clusters measures what goes through Kubernetes, against the same Kubernetes on
+// containerd.
+func (b *bench) clusters(ctx context.Context, c *peer.Cloud) (err error) {
+	if !b.wants("pod", "pod-token", "deployment") {
+		return nil
+	}
+	k, err := c.Kube(ctx)
+	if err != nil {
+		return err
+	}
+	all := []cluster{{who: "sampan", kube: k}, {who: "containerd", note: "behind the same kubelet, Debian's runc"}}
+	b.say("starting Kubernetes on containerd")
+	if u, absent := peer.NewUpstream(ctx, b.source, b.dir, 11, b.image); absent != nil {
+		all[1].absent = absent
+	} else {
+		defer func() { err = errors.Join(err, u.Close()) }()
+		b.report.Machine.Version("containerd", u.Containerd(), "--version")
+		all[1].kube, all[1].absent = u.Kube()
+	}
+	if err := b.pods(ctx, all); err != nil {
+		return err
+	}
+	return b.deployment(ctx, all)
 }
 
 // ups leaves the cloud up.

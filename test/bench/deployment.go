@@ -7,28 +7,21 @@ import (
 
 	"github.com/sampan-cloud/sampan/api/client"
 	"github.com/sampan-cloud/sampan/test/bench/measure"
-	"github.com/sampan-cloud/sampan/test/bench/peer"
 )
 
 const deploymentPath = "/apis/apps/v1/namespaces/default/deployments"
 
 // deployment measures many pods at once.
-func (b *bench) deployment(ctx context.Context, c *peer.Cloud) error {
+func (b *bench) deployment(ctx context.Context, clusters []cluster) error {
 	const replicas = 100
 	f := measure.Figure{Name: "deployment", What: fmt.Sprintf("Deployment of %d, created to all Ready", replicas), Unit: "s", Goal: measure.Goal{Median: 4}}
 	if !b.wants(f.Name) {
 		return nil
 	}
 	b.say("%s", f.What)
-	k, err := c.Kube(ctx)
-	if err != nil {
-		return err
-	}
-	n := 0
-	f.Rows = measure.Race(ctx, max(1, b.rounds/6), 3*time.Minute, measure.Contestant{Who: "sampan", Once: func(ctx context.Context) (float64, error) {
-		n++
+	f.Rows = measure.Race(ctx, max(1, b.rounds/6), 3*time.Minute, on(clusters, func(ctx context.Context, k *client.Kube, n int) (float64, error) {
 		return deploymentToReady(ctx, k, fmt.Sprintf("tiny-%d", n), replicas)
-	}})
+	})...)
 	return b.show(f)
 }
 

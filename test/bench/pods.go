@@ -14,13 +14,16 @@ import (
 
 const podPath = "/api/v1/namespaces/default/pods"
 
+// cluster is an API server with a node behind it, or why there is none.
+type cluster struct {
+	who, note string
+	kube      *client.Kube
+	absent    error
+}
+
 // pods measures pods one after the other, with and without the volume that
 // holds a service account's token.
-func (b *bench) pods(ctx context.Context, c *peer.Cloud) error {
-	k, err := c.Kube(ctx)
-	if err != nil {
-		return err
-	}
+func (b *bench) pods(ctx context.Context, clusters []cluster) error {
 	for _, kind := range []struct {
 		name, what string
 		token      bool
@@ -33,17 +36,31 @@ func (b *bench) pods(ctx context.Context, c *peer.Cloud) error {
 			continue
 		}
 		b.say("%s", kind.what)
-		n := 0
 		f := measure.Figure{Name: kind.name, What: kind.what, Unit: "ms", Goal: measure.Goal{Median: kind.goal}}
-		f.Rows = measure.Race(ctx, b.rounds, 30*time.Second, measure.Contestant{Who: "sampan", Once: func(ctx context.Context) (float64, error) {
-			n++
+		f.Rows = measure.Race(ctx, b.rounds, 30*time.Second, on(clusters, func(ctx context.Context, k *client.Kube, n int) (float64, error) {
 			return podToRunning(ctx, k, fmt.Sprintf("%s-%d", kind.name, n), kind.token)
-		}})
+		})...)
 		if err := b.show(f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// on makes contestants of clusters. n counts the times that do is called.
+func on(clusters []cluster, do func(ctx context.Context, k *client.Kube, n int) (float64, error)) []measure.Contestant {
+	var all []measure.Contestant
+	for _, c := range clusters {
+		n := 0
+		all = append(all, measure.Contestant{Who: c.who, Note: c.note, Once: func(ctx context.Context) (float64, error) {
+			if c.absent != nil {
+				return 0, c.absent
+			}
+			n++
+			return do(ctx, c.kube, n)
+		}})
+	}
+	return all
 }
 
 // podToRunning makes a pod and returns the milliseconds until the API says that

@@ -14,6 +14,7 @@ type Containerd struct {
 	*CRI
 	Program string
 	Socket  string
+	room    *Room
 	undo    closers
 }
 
@@ -56,14 +57,15 @@ func NewContainerd(ctx context.Context, source, dir string, n int, im Image) (_ 
 	if err != nil {
 		return nil, err
 	}
-	bin := filepath.Join(source, "bin", "peers")
-	if err := buildPeers(ctx, filepath.Join(source, "test", "bench", "peers"), bin); err != nil {
+	if err := buildPeers(ctx, source); err != nil {
 		return nil, err
 	}
 	room, err := NewRoom(dir, "containerd", n)
 	if err != nil {
 		return nil, err
 	}
+	c.room = room
+	bin := peersDir(source)
 	c.undo.add(room.Close)
 	c.Program, c.Socket = filepath.Join(bin, "containerd"), filepath.Join(room.Run, "c.sock")
 	config, cni := filepath.Join(room.Dir, "config.toml"), filepath.Join(room.Dir, "cni")
@@ -93,13 +95,16 @@ func NewContainerd(ctx context.Context, source, dir string, n int, im Image) (_ 
 	return c, err
 }
 
-// buildPeers compiles what peers/go.mod lists as its tools.
-func buildPeers(ctx context.Context, module, bin string) error {
+func peersDir(source string) string { return filepath.Join(source, "bin", "bench", "peers") }
+
+// buildPeers compiles what test/bench/peers/go.mod lists as its tools.
+func buildPeers(ctx context.Context, source string) error {
+	bin := peersDir(source)
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin+"/", "tool")
-	cmd.Dir, cmd.Env = module, append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Dir, cmd.Env = filepath.Join(source, "test", "bench", "peers"), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build containerd: %w: %s", err, tail(string(out)))
 	}
