@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -27,6 +28,9 @@ func main() {
 	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "sampan-keeper:", err)
+		if errors.Is(err, keeper.ErrTaken) {
+			os.Exit(keeper.ExitTaken)
+		}
 		os.Exit(1)
 	}
 }

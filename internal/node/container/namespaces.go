@@ -13,9 +13,11 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 )
 
 const nsDir = "ns"
@@ -34,6 +36,15 @@ func newNamespaces(dir string) *namespaces { return &namespaces{dir: dir} }
 func (n *namespaces) prepare() error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return fmt.Errorf("pod namespaces: %w", err)
+	}
+	// Of two daemons that start at once one mounts. The lock goes with the file.
+	above, err := os.Open(filepath.Dir(n.dir))
+	if err != nil {
+		return fmt.Errorf("pod namespaces: %w", err)
+	}
+	defer above.Close()
+	if err := unix.Flock(int(above.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("pod namespaces: lock %s: %w", above.Name(), err)
 	}
 	if mounted(n.dir) {
 		return nil
@@ -81,13 +92,15 @@ func (n *namespaces) make(pod string, want NamespaceRequest) (Namespaces, error)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	ns := Namespaces{Net: want.Net}
-	dir := filepath.Join(n.dir, pod)
-	if want.IPC {
-		ns.IPC = filepath.Join(dir, "ipc")
+	if want.Net && len(want.UIDs) == 0 {
+		return Namespaces{}, fmt.Errorf("a network namespace without a user namespace to own it: %w", fault.Invalid)
 	}
-	if want.UTS {
-		ns.UTS = filepath.Join(dir, "uts")
+	dir := filepath.Join(n.dir, pod)
+	var ns Namespaces
+	for kind, path := range map[string]*string{"ipc": &ns.IPC, "uts": &ns.UTS, "net": &ns.Net, "user": &ns.User} {
+		if slices.Contains(want.kinds(), kind) {
+			*path = filepath.Join(dir, kind)
+		}
 	}
 	// The directory gets its name last: one that is there is whole.
 	if _, err := os.Stat(dir); err == nil {
@@ -117,55 +130,113 @@ func (n *namespaces) make(pod string, want NamespaceRequest) (Namespaces, error)
 	return ns, nil
 }
 
+// kinds are the namespaces asked for, as /proc names them.
+func (want NamespaceRequest) kinds() []string {
+	var kinds []string
+	for kind, asked := range map[string]bool{
+		"ipc": want.IPC, "uts": want.UTS, "net": want.Net, "user": len(want.UIDs) > 0,
+	} {
+		if asked {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
 // pinNew puts the calling thread into new namespaces, sets them up and pins them.
 func pinNew(dir string, want NamespaceRequest) error {
-	flags := 0
-	var kinds []string
-	if want.IPC {
-		flags |= unix.CLONE_NEWIPC
-		kinds = append(kinds, "ipc")
+	// What to bind: the thread's own, or for a user namespace, which a thread
+	// cannot enter, its file.
+	source := map[string]string{}
+	for _, kind := range want.kinds() {
+		source[kind] = "/proc/thread-self/ns/" + kind
 	}
-	if want.UTS {
-		flags |= unix.CLONE_NEWUTS
-		kinds = append(kinds, "uts")
-	}
-	if flags != 0 {
-		if err := unix.Unshare(flags); err != nil {
-			return fmt.Errorf("unshare: %w", err)
+	if len(want.UIDs) > 0 {
+		users, err := enterOwned(want)
+		if err != nil {
+			return err
 		}
+		defer users.Close()
+		source["user"] = fmt.Sprintf("/proc/self/fd/%d", descriptor(users))
+	} else if err := enterNew(want); err != nil {
+		return err
 	}
 	if want.UTS && want.Hostname != "" {
 		if err := unix.Sethostname([]byte(want.Hostname)); err != nil {
 			return fmt.Errorf("host name %q: %w", want.Hostname, err)
 		}
 	}
-	if err := setSysctls(want); err != nil {
-		return err
-	}
-	for _, kind := range kinds {
+	for kind, from := range source {
 		pin := filepath.Join(dir, kind)
 		f, err := os.OpenFile(pin, os.O_CREATE|os.O_RDONLY, 0o600)
 		if err != nil {
 			return err
 		}
 		f.Close()
-		if err := unix.Mount("/proc/thread-self/ns/"+kind, pin, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(from, pin, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("pin %s namespace on %s: %w", kind, pin, err)
 		}
+	}
+	// Last, as it may take the thread's privileges.
+	return setSysctls(want)
+}
+
+func enterNew(want NamespaceRequest) error {
+	flags := 0
+	if want.IPC {
+		flags |= unix.CLONE_NEWIPC
+	}
+	if want.UTS {
+		flags |= unix.CLONE_NEWUTS
+	}
+	if flags == 0 {
+		return nil
+	}
+	if err := unix.Unshare(flags); err != nil {
+		return fmt.Errorf("unshare: %w", err)
 	}
 	return nil
 }
 
+// enterOwned makes a user namespace and those that belong to it, and enters the
+// latter.
+func enterOwned(want NamespaceRequest) (users *os.File, err error) {
+	var kinds []specs.LinuxNamespaceType
+	for kind, asked := range map[specs.LinuxNamespaceType]bool{
+		specs.IPCNamespace: want.IPC, specs.UTSNamespace: want.UTS, specs.NetworkNamespace: want.Net,
+	} {
+		if asked {
+			kinds = append(kinds, kind)
+		}
+	}
+	files, err := launch.NewOwned(want.UIDs, want.GIDs, kinds...)
+	if err != nil {
+		return nil, err
+	}
+	for kind, f := range files {
+		if kind == specs.UserNamespace {
+			continue
+		}
+		if e := unix.Setns(descriptor(f), 0); e != nil && err == nil {
+			err = fmt.Errorf("join new %s namespace: %w", kind, e)
+		}
+		f.Close()
+	}
+	if err != nil {
+		files[specs.UserNamespace].Close()
+		return nil, err
+	}
+	return files[specs.UserNamespace], nil
+}
+
 // setSysctls writes those that the namespaces hold; the thread is in them.
 func setSysctls(want NamespaceRequest) error {
-	if want.Net != "" {
-		f, err := os.Open(want.Net)
-		if err != nil {
-			return fmt.Errorf("network namespace: %w", err)
-		}
-		defer f.Close()
-		if err := unix.Setns(descriptor(f), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("join network namespace %s: %w", want.Net, err)
+	if len(want.Sysctls) > 0 && len(want.UIDs) > 0 {
+		// Those of an IPC namespace may be written by the root of the user namespace
+		// that owns it, and by nobody else, not even the host's. Only the calling
+		// thread changes its user, and it ends after this.
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, keepID, rootOf(want.UIDs), keepID); errno != 0 {
+			return fmt.Errorf("become root of the user namespace: %w", errno)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(want.Sysctls)) {
@@ -187,13 +258,24 @@ func setSysctls(want NamespaceRequest) error {
 	return nil
 }
 
+// keepID leaves a user ID as it is.
+const keepID = ^uintptr(0)
+
+// rootOf is the host's name for a user namespace's root.
+func rootOf(ids []specs.LinuxIDMapping) uintptr {
+	for _, m := range ids {
+		if m.ContainerID == 0 {
+			return uintptr(m.HostID)
+		}
+	}
+	return keepID
+}
+
 // namespaced refuses a sysctl that would change the host.
 func namespaced(key string, want NamespaceRequest) error {
 	name := strings.ReplaceAll(key, "/", ".")
 	switch {
 	case strings.Contains(name, ".."):
-	case strings.HasPrefix(name, "net.") && want.Net != "":
-		return nil
 	case want.UTS && (name == "kernel.hostname" || name == "kernel.domainname"):
 		return nil
 	case want.IPC && (strings.HasPrefix(name, "fs.mqueue.") || slices.Contains(ipcSysctls[:], name)):

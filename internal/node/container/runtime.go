@@ -187,8 +187,25 @@ func (r *Runtime) call(ctx context.Context, again bool, call string, body any, f
 }
 
 // connect finds or starts a keeper, hands back what is held for it, and takes
-// over what it knows.
+// over what it knows. One that dies meanwhile has a successor.
 func (r *Runtime) connect(ctx context.Context) (*link, error) {
+	for failed := 1; ; failed++ {
+		l, err := r.meet(ctx)
+		if err == nil {
+			r.linkMu.Lock()
+			defer r.linkMu.Unlock()
+			r.link = l
+			close(r.linked)
+			return l, nil
+		}
+		if !errors.Is(err, errGone) || failed == deaths || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+// meet dials a keeper and gets to know it.
+func (r *Runtime) meet(ctx context.Context) (*link, error) {
 	l, err := r.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -197,10 +214,6 @@ func (r *Runtime) connect(ctx context.Context) (*link, error) {
 		l.close()
 		return nil, err
 	}
-	r.linkMu.Lock()
-	defer r.linkMu.Unlock()
-	r.link = l
-	close(r.linked)
 	return l, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container/keeper"
 	"github.com/sampan-cloud/sampan/internal/node/container/wire"
 )
 
@@ -23,29 +24,43 @@ const (
 	keeperLock   = "keeper.lock"
 )
 
+// patience bounds how long a keeper may take to answer: it first finds out what
+// its predecessor has left.
+const patience = 20 * time.Second
+
+// deaths is how many keepers may end at once, or under our hands, before that is
+// taken for more than bad luck.
+const deaths = 5
+
 // dial connects to the keeper, after starting one if none answers.
 func (r *Runtime) dial(ctx context.Context) (*link, error) {
 	path := filepath.Join(r.cfg.Dir, keeperSocket)
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := wire.Dial(path)
-	var ended <-chan struct{}
-	if err != nil {
-		if ended, err = r.spawn(); err != nil {
-			return nil, err
+	var ended <-chan *os.ProcessState
+	for failed := 0; conn == nil; {
+		if ended == nil {
+			if ended, err = r.spawn(); err != nil {
+				return nil, err
+			}
 		}
-	}
-	for conn == nil {
-		if conn, err = wire.Dial(path); err == nil {
-			break
-		}
+		pause := 2 * time.Millisecond
 		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-ended:
-			return nil, fmt.Errorf("keeper ended at once (see %s): %w", filepath.Join(r.cfg.Dir, keeperLog), fault.Unavailable)
+		case <-time.After(pause):
+		case end := <-ended:
+			ended = nil
+			if end.ExitCode() == keeper.ExitTaken {
+				// Another daemon has just started one, or ours is not quite gone.
+				pause *= 10
+			} else if failed++; failed == deaths {
+				return nil, fmt.Errorf("keeper ended at once, %s (see %s): %w", end, filepath.Join(r.cfg.Dir, keeperLog), fault.Unavailable)
+			}
+			time.Sleep(pause)
 		case <-ctx.Done():
 			return nil, fmt.Errorf("keeper does not answer (see %s): %w: %w", filepath.Join(r.cfg.Dir, keeperLog), fault.Unavailable, err)
 		}
+		conn, err = wire.Dial(path)
 	}
 	peer, err := conn.Peer()
 	if err != nil || peer.Uid != uint32(os.Geteuid()) {
@@ -55,9 +70,9 @@ func (r *Runtime) dial(ctx context.Context) (*link, error) {
 	return newLink(ctx, conn, r.event)
 }
 
-// spawn starts a keeper that does not end with this process. The channel is
-// closed if it ends while this process lives.
-func (r *Runtime) spawn() (<-chan struct{}, error) {
+// spawn starts a keeper that does not end with this process. The channel tells
+// how it ended, if it does while this process lives.
+func (r *Runtime) spawn() (<-chan *os.ProcessState, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("start keeper: %w", err)
@@ -80,10 +95,10 @@ func (r *Runtime) spawn() (<-chan struct{}, error) {
 	r.settleIn(cmd.Process.Pid)
 	// It is our child as long as we live; its end shows on the connection.
 	// Not one of our own goroutines: the keeper outlives us.
-	ended := make(chan struct{})
+	ended := make(chan *os.ProcessState, 1)
 	go func() {
 		_ = cmd.Wait()
-		close(ended)
+		ended <- cmd.ProcessState
 	}()
 	return ended, nil
 }

@@ -97,7 +97,11 @@ type Stats = cgroup.Stats
 // NamespaceRequest says which namespaces a pod's containers share.
 type NamespaceRequest struct {
 	IPC, UTS bool
-	Net      string // path of the pod's network namespace; empty for the host's
 	Hostname string
-	Sysctls  map[string]string
+	Sysctls  map[string]string // those that an IPC or UTS namespace holds
+
+	// UIDs and GIDs, when given, ask for a user namespace that the others belong
+	// to. Net asks for a network namespace of its, which only it can have made.
+	UIDs, GIDs []specs.LinuxIDMapping
+	Net        bool
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -132,6 +133,33 @@ var crashes = map[string]func(*testing.T, *Node){
 		if st := n.WaitFor(spec.ID); st.Code != 255 || st.Reason == "" {
 			t.Errorf("Status = %+v, want code 255 and a reason", st)
 		}
+	},
+	"daemons that start at once share one keeper": func(t *testing.T, n *Node) {
+		n.killBoth()
+		keepers := make(chan int)
+		const daemons = 6
+		for range daemons {
+			go func() {
+				r, err := container.Connect(t.Context(), n.cfg, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Errorf("Connect: %v", err)
+					keepers <- 0
+					return
+				}
+				keepers <- n.KeeperPID()
+				if err := r.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		seen := map[int]bool{}
+		for range daemons {
+			seen[<-keepers] = true
+		}
+		if len(seen) != 1 {
+			t.Errorf("%d daemons have the keepers %v, want one", daemons, seen)
+		}
+		n.Connect()
 	},
 	"the keeper upgrades in place": func(t *testing.T, n *Node) {
 		spec, long := n.Spec("tick", "400"), n.Spec("sleep")

@@ -41,6 +41,13 @@ type Config struct {
 	Dir string // where its socket and its containers' state live
 }
 
+// ErrTaken says that the directory has a keeper already.
+var ErrTaken = errors.New("another keeper runs")
+
+// ExitTaken is the exit code of a keeper that found another one: whoever started
+// it has only to connect to that.
+const ExitTaken = 3
+
 // An upgrade asks for another program to go on as. Only a failure is told.
 type upgrade struct {
 	binary string
@@ -147,7 +154,7 @@ func acquire(path string, from *inheritance) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("keeper: %s: another keeper runs: %w", path, err)
+		return nil, fmt.Errorf("keeper: %s: %w: %w", path, ErrTaken, err)
 	}
 	// For those who look for it without a connection.
 	if err := f.Truncate(0); err == nil {

@@ -3,6 +3,7 @@ package launch
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,7 +38,7 @@ func (l *launcher) mount(m specs.Mount, req Request, io *stdio) (late bool, err 
 	case m.Type == "devpts" && io.devpts != nil:
 		l.attach(*io.devpts, m.Destination, true)
 		return false, nil
-	case l.users != nil && (m.Type == "sysfs" && l.ns.fresh&unix.CLONE_NEWNET == 0 || m.Type == "proc" && !l.ns.has(unix.CLONE_NEWPID)):
+	case l.users != nil && (m.Type == "sysfs" && !l.ownsNetwork() || m.Type == "proc" && !l.ns.has(unix.CLONE_NEWPID)):
 		// A user namespace may not make these for a namespace it does not own.
 		b := specs.Mount{Destination: m.Destination, Source: "/sys", Options: []string{"rbind", "rslave", "rro"}}
 		if m.Type == "proc" {
@@ -142,7 +143,7 @@ func (l *launcher) mountEarly(mounts []specs.Mount) {
 	}
 	l.early = map[string]*entry{}
 	for _, m := range mounts {
-		fresh := m.Type == "proc" && l.ns.has(unix.CLONE_NEWPID) || m.Type == "sysfs" && l.ns.fresh&unix.CLONE_NEWNET != 0
+		fresh := m.Type == "proc" && l.ns.has(unix.CLONE_NEWPID) || m.Type == "sysfs" && l.ownsNetwork()
 		if !fresh {
 			continue
 		}
@@ -152,6 +153,17 @@ func (l *launcher) mountEarly(mounts []specs.Mount) {
 		open.feeds(create, 0).feeds(mount, 0)
 		l.early[m.Destination] = mount
 	}
+}
+
+// ownsNetwork tells whether the container's network namespace belongs to its
+// user namespace: only then may it mount a sysfs that shows it.
+func (l *launcher) ownsNetwork() bool {
+	if l.ns.fresh&unix.CLONE_NEWNET != 0 {
+		return true
+	}
+	return slices.ContainsFunc(l.ns.join, func(j joined) bool {
+		return j.flag == unix.CLONE_NEWNET && l.users.owns(j.fd)
+	})
 }
 
 // attach puts a detached mount at its place in the container.
