@@ -137,18 +137,27 @@ func (k *Kube) do(ctx context.Context, method, path, kind string, body []byte) (
 
 // kubeError reads the API's own words for a failure.
 func kubeError(res *http.Response) error {
-	var s struct{ Message, Reason string }
+	var s struct {
+		Message, Reason string
+		Details         struct{ Causes []Cause }
+	}
 	data, _ := io.ReadAll(io.LimitReader(res.Body, 1<<16))
 	if json.Unmarshal(data, &s) != nil || s.Message == "" {
 		s.Message = strings.TrimSpace(res.Status + " " + string(data))
 	}
-	return &APIError{Message: s.Message, Kind: kindOf(res.StatusCode)}
+	return &APIError{Message: s.Message, Kind: kindOf(res.StatusCode), Causes: s.Details.Causes}
 }
 
 // APIError is a failure in the server's own words.
 type APIError struct {
 	Message string
 	Kind    fault.Kind
+	Causes  []Cause
+}
+
+// Cause is one of the things that the server finds wrong with an object.
+type Cause struct {
+	Field, Reason, Message string
 }
 
 func (e *APIError) Error() string { return e.Message }

@@ -14,6 +14,7 @@ type Meta struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Created     time.Time         `json:"creationTimestamp,omitzero"`
 	Deleted     *time.Time        `json:"deletionTimestamp,omitempty"`
+	Generation  int64             `json:"generation,omitempty"`
 }
 
 // Labels that Sampan puts on what it makes.

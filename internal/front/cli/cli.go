@@ -94,7 +94,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	add("cloud", a.up(), a.down(), a.status(), a.config(), a.kubectl(), a.kubeconfigCommand(), a.version())
-	add("apps", a.run(), a.ps(), a.logs(), a.exec(), a.stop(), a.rm(), a.scale())
+	add("apps", a.deploy(), a.appCommand(), a.serviceCommand(), a.run(), a.ps(), a.logs(), a.exec(), a.stop(), a.rm(), a.scale())
 	add("images", a.images(), a.image())
 	a.translate(c)
 	return c

@@ -1,0 +1,134 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// appCommand is the command under which everything about apps is, but their
+// making.
+func (a *app) appCommand() *cobra.Command {
+	c := &cobra.Command{Use: "app", Aliases: []string{"apps"}, Short: a.text.get("app.short")}
+	c.AddCommand(a.appList(), a.appShow(), a.appLogs(), a.appScale(), a.appHistory(), a.appRollback(),
+		a.appPause(), a.appResume(), a.appPromote(), a.appAbort(), a.appDelete())
+	return c
+}
+
+func (a *app) appList() *cobra.Command {
+	var all bool
+	c := a.command("list", "app.list", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		k, err := a.kube()
+		if err != nil {
+			return err
+		}
+		ns := k.Namespace
+		if all {
+			ns = ""
+		}
+		// As they are, for -o; what is shown is read from them.
+		var raw client.Items[json.RawMessage]
+		if err := k.Get(ctx, client.AppPath(ns, ""), &raw); err != nil {
+			return a.appError(err, "")
+		}
+		apps := make([]client.App, len(raw.Items))
+		for i, r := range raw.Items {
+			if err := json.Unmarshal(r, &apps[i]); err != nil {
+				return fmt.Errorf("app %d of %d: %w", i+1, len(raw.Items), err)
+			}
+		}
+		return a.print(raw.Items, func() { a.showApps(apps, all) })
+	})
+	c.Aliases = []string{"ls"}
+	c.Flags().BoolVarP(&all, "all", "A", false, a.text.get("ps.all"))
+	return a.outputFlag(c)
+}
+
+func (a *app) showApps(apps []client.App, all bool) {
+	head := func(column string) string { return a.text.get("app.column." + column) }
+	t := a.table(head("name"), head("kind"), head("state"), head("copies"), head("live"), head("rollout"), head("age"), head("url"))
+	slices.SortFunc(apps, func(x, y client.App) int {
+		return strings.Compare(x.Namespace+"/"+x.Name, y.Namespace+"/"+y.Name)
+	})
+	for _, app := range apps {
+		name := app.Name
+		if all {
+			name = app.Namespace + "/" + name
+		}
+		rollout := ""
+		if r := app.Status.Rollout; r != nil {
+			rollout = r.Summary
+		}
+		t.row(name, app.Spec.Kind, a.state(&app), app.Status.Copies, app.Status.Live, rollout, age(app.Created), app.Status.URL)
+	}
+	t.flush()
+}
+
+// state is the one word that tells most about an app.
+func (a *app) state(app *client.App) string {
+	reason := app.Condition("Ready").Reason
+	if c := app.Condition("Degraded"); c.Status == "True" {
+		reason = c.Reason
+	}
+	switch {
+	case app.Deleted != nil:
+		reason = "Deleting"
+	case reason == "":
+		reason = "Pending"
+	}
+	if s := a.text.get("app.state." + strings.ToLower(reason)); !strings.HasPrefix(s, "app.state.") {
+		return s
+	}
+	return reason // a newer cloud's
+}
+
+// summary is an app's state in a few words, for a line that changes.
+func (a *app) summary(app *client.App) string {
+	s := a.state(app) + " " + app.Status.Copies
+	if r := app.Status.Rollout; r != nil && (r.Phase == "Starting" || r.Phase == "Watching") {
+		s += fmt.Sprintf("  %s %d %%", r.Revision, r.Weight)
+		if r.Message != "" {
+			s += "  " + r.Message
+		}
+	}
+	return strings.TrimSpace(s)
+}
+
+// appError says that an app, or all apps, are not there.
+func (a *app) appError(err error, name string) error {
+	switch {
+	case noSuchKind(err):
+		return fmt.Errorf("%s: %w", a.text.get("deploy.noapps"), fault.Unsupported)
+	case name != "" && fault.Of(err) == fault.NotFound:
+		return fmt.Errorf("%s: %w", a.text.get("app.none", name), fault.NotFound)
+	}
+	return err
+}
+
+func (a *app) appDelete() *cobra.Command {
+	c := a.command("delete NAME…", "app.delete", cobra.MinimumNArgs(1), func(ctx context.Context, names []string) error {
+		k, err := a.kube()
+		if err != nil {
+			return err
+		}
+		var errs []error
+		for _, name := range names {
+			if err := k.Delete(ctx, client.AppPath(k.Namespace, name)); err != nil {
+				errs = append(errs, a.appError(err, name))
+				continue
+			}
+			fmt.Fprintln(a.Out, name)
+		}
+		return errors.Join(errs...)
+	})
+	c.Aliases = []string{"rm"}
+	return c
+}

@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+)
+
+// patience is how long an app may look broken before the wait for it ends: a
+// copy that fails once and then starts is no failure.
+const patience = 5 * time.Second
+
+// awaitApps follows apps until each serves, waits for a person, or cannot go
+// on. They are in the order of their dependencies, so that the first failure is
+// the cause of the others. It returns those that have settled.
+func (a *app) awaitApps(ctx context.Context, k *client.Kube, apps []client.App) ([]client.App, error) {
+	p := a.progress()
+	defer p.close()
+	for _, app := range apps {
+		p.step(app.Name, a.text.get("run.wait", app.Name))
+	}
+	var settled []client.App
+	for _, app := range apps {
+		began := time.Now()
+		now, err := a.awaitApp(ctx, k, app, p)
+		p.done(app.Name, time.Since(began), err)
+		if err != nil {
+			return settled, fmt.Errorf("%s: %w", app.Name, err)
+		}
+		settled = append(settled, now)
+	}
+	return settled, nil
+}
+
+// awaitApp follows one app.
+func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *progress) (client.App, error) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var broken time.Time
+	changes, stop := watchApp(ctx, k, app.Name)
+	defer stop()
+	now := app
+	for {
+		select {
+		case <-ctx.Done():
+			return now, context.Cause(ctx)
+		case c := <-changes:
+			if c.err != nil {
+				return now, c.err
+			}
+			now = c.app
+		case <-tick.C:
+		}
+		p.note(app.Name, a.summary(&now))
+		done, why := settled(&now, app.Generation)
+		switch {
+		case why == nil:
+			broken = time.Time{}
+		case done:
+			return now, why
+		case broken.IsZero():
+			broken = time.Now()
+		case time.Since(broken) > patience:
+			return now, why
+		}
+		if done {
+			return now, nil
+		}
+	}
+}
+
+// settled tells whether the app has come to rest since the generation was
+// asked for. An error without rest may pass.
+func settled(app *client.App, generation int64) (done bool, err error) {
+	s := app.Status
+	if app.Deleted != nil {
+		return true, fmt.Errorf("deleted meanwhile: %w", fault.NotFound)
+	}
+	if s.ObservedGeneration < generation {
+		return false, nil
+	}
+	if r := s.Rollout; r != nil {
+		switch {
+		case r.Phase == "TakenBack":
+			return true, fmt.Errorf("%s was taken back: %s: %w", r.Revision, r.Message, fault.Precondition)
+		case r.Paused != "":
+			return true, nil
+		case r.Phase == "Starting" || r.Phase == "Watching":
+			return false, degraded(app)
+		}
+	}
+	if err := degraded(app); err != nil {
+		return false, err
+	}
+	return app.Condition("Ready").Status == "True", nil
+}
+
+// degraded is what is wrong with the app, in the cloud's own words.
+func degraded(app *client.App) error {
+	c := app.Condition("Degraded")
+	if c.Status != "True" || c.Reason == "MetricUnreachable" || c.Reason == "JudgeUnreachable" {
+		return nil
+	}
+	kind := fault.Precondition
+	if c.Reason == "NotEnoughResources" {
+		kind = fault.Exhausted
+	}
+	return fmt.Errorf("%s: %s: %w", c.Reason, c.Message, kind)
+}
+
+// change is how an app has become, or why that cannot be known.
+type change struct {
+	app client.App
+	err error
+}
+
+// watchApp sends each state of an app until stop is called. A server that
+// closes the watch or goes away for a while is asked again.
+func watchApp(ctx context.Context, k *client.Kube, name string) (changes <-chan change, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	out := make(chan change)
+	send := func(c change) bool {
+		select {
+		case out <- c:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	var watcher sync.WaitGroup
+	path := client.AppPath(k.Namespace, "") + "?fieldSelector=" + url.QueryEscape("metadata.name="+name)
+	watcher.Go(func() {
+		for ctx.Err() == nil {
+			err := k.Watch(ctx, path, func(kind string, raw json.RawMessage) bool {
+				if kind == "ERROR" {
+					return false // too old to go on from: begin anew
+				}
+				var c change
+				c.err = json.Unmarshal(raw, &c.app)
+				if kind == "DELETED" {
+					c.err = fmt.Errorf("deleted meanwhile: %w", fault.NotFound)
+				}
+				return send(c)
+			})
+			var api *client.APIError
+			if errors.As(err, &api) && fault.Of(err) != fault.Unavailable && !send(change{err: err}) {
+				return
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	})
+	return out, func() { cancel(); watcher.Wait() }
+}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sampan-cloud/sampan/api/client"
+)
+
+// endpointSlice is what is read of an EndpointSlice.
+type endpointSlice struct {
+	client.Meta `json:"metadata"`
+	Endpoints   []struct {
+		Addresses  []string
+		Conditions struct{ Ready *bool }
+	}
+}
+
+// serviceLine is one line of `sampan service list`.
+type serviceLine struct {
+	Name      string   `json:"name"`
+	Namespace string   `json:"namespace"`
+	App       string   `json:"app,omitempty"`
+	DNS       string   `json:"dns"`
+	Address   string   `json:"address"`
+	Ports     []int    `json:"ports"`
+	Ready     int      `json:"ready"`
+	Endpoints int      `json:"endpoints"`
+	Addresses []string `json:"addresses"`
+}
+
+func (a *app) serviceCommand() *cobra.Command {
+	var all bool
+	list := a.command("list", "service.list", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		k, err := a.kube()
+		if err != nil {
+			return err
+		}
+		ns := k.Namespace
+		if all {
+			ns = ""
+		}
+		var services client.Items[client.Service]
+		if err := k.Get(ctx, client.ServicePath(ns, ""), &services); err != nil {
+			return err
+		}
+		var slices client.Items[endpointSlice]
+		if err := k.Get(ctx, client.EndpointSlicePath(ns, ""), &slices); err != nil {
+			return err
+		}
+		found := registry(services.Items, slices.Items)
+		return a.print(found, func() { a.showServices(found, all) })
+	})
+	list.Aliases = []string{"ls"}
+	list.Flags().BoolVarP(&all, "all", "A", false, a.text.get("ps.all"))
+	c := &cobra.Command{Use: "service", Aliases: []string{"services"}, Short: a.text.get("service.short")}
+	c.AddCommand(a.outputFlag(list))
+	return c
+}
+
+// registry joins services with what answers for them.
+func registry(services []client.Service, slicesOf []endpointSlice) []serviceLine {
+	list := []serviceLine{}
+	for _, s := range services {
+		l := serviceLine{
+			Name: s.Name, Namespace: s.Namespace, App: s.Labels[client.LabelApp],
+			DNS: s.Name + "." + s.Namespace, Address: s.Spec.ClusterIP, Ports: []int{}, Addresses: []string{},
+		}
+		for _, p := range s.Spec.Ports {
+			l.Ports = append(l.Ports, p.Port)
+		}
+		for _, e := range slicesOf {
+			if e.Namespace != s.Namespace || e.Labels["kubernetes.io/service-name"] != s.Name {
+				continue
+			}
+			for _, end := range e.Endpoints {
+				l.Endpoints++
+				// Nothing said means ready.
+				if r := end.Conditions.Ready; r == nil || *r {
+					l.Ready++
+				}
+				l.Addresses = append(l.Addresses, end.Addresses...)
+			}
+		}
+		list = append(list, l)
+	}
+	slices.SortFunc(list, func(x, y serviceLine) int { return strings.Compare(x.Namespace+"/"+x.Name, y.Namespace+"/"+y.Name) })
+	return list
+}
+
+func (a *app) showServices(list []serviceLine, all bool) {
+	head := func(column string) string { return a.text.get("service.column." + column) }
+	t := a.table(head("name"), head("app"), head("dns"), head("address"), head("ports"), head("ready"))
+	for _, l := range list {
+		name := l.Name
+		if all {
+			name = l.Namespace + "/" + name
+		}
+		ports := strings.Trim(strings.ReplaceAll(fmt.Sprint(l.Ports), " ", ","), "[]")
+		t.row(name, l.App, l.DNS, l.Address, ports, fmt.Sprintf("%d/%d", l.Ready, l.Endpoints))
+	}
+	t.flush()
+}
