@@ -1,0 +1,83 @@
+package rollout
+
+import (
+	"context"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/counter"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
+)
+
+// clock reads the counters each second and has a look taken at every app for
+// which something is to be done. An app for which nothing is costs a look into
+// memory.
+type clock struct {
+	r      *reconciler
+	ticks  chan<- event.TypedGenericEvent[*v1alpha1.App]
+	source counter.Source
+}
+
+func (c *clock) run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	said := false
+	for {
+		snap, err := c.source.Read(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !said {
+			c.r.log.Warn("the gateway's counters cannot be read: nothing is scaled down or shipped on", "err", err)
+		} else if err == nil && said {
+			c.r.log.Info("the gateway's counters are back")
+		}
+		said = err != nil
+		c.r.history.Add(snap, err)
+		c.visit(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// visit sends the apps that need a look to the controller.
+func (c *clock) visit(ctx context.Context) {
+	var apps v1alpha1.AppList
+	if err := c.r.List(ctx, &apps); err != nil {
+		return // the cache is stopping, or starting
+	}
+	for i := range apps.Items {
+		app := &apps.Items[i]
+		if !object.Serves(&app.Spec) || app.Status.Live == "" {
+			continue
+		}
+		c.r.measured.want(app)
+		if !underWay(app) && c.r.scaled(app) {
+			continue
+		}
+		select {
+		case c.ticks <- event.TypedGenericEvent[*v1alpha1.App]{Object: app}:
+		case <-ctx.Done():
+			return
+		}
+	}
+	c.r.measured.refresh(ctx)
+}
+
+// underWay says whether the app changes by the passing of time.
+func underWay(app *v1alpha1.App) bool {
+	if ro := app.Status.Rollout; ro != nil && (ro.Phase == v1alpha1.PhaseStarting || ro.Phase == v1alpha1.PhaseWatching) {
+		return true
+	}
+	for _, r := range app.Status.Revisions {
+		if r.Role == roleLeaving {
+			return true
+		}
+	}
+	return false
+}

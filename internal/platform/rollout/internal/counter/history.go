@@ -1,0 +1,116 @@
+package counter
+
+import (
+	"sync"
+	"time"
+)
+
+// History keeps the last two snapshots of everything, and the last minutes of
+// what somebody watches: an app that is not being shipped costs two numbers.
+// It is safe for concurrent use.
+type History struct {
+	mu       sync.Mutex
+	last     Snapshot
+	previous Snapshot
+	err      error // of the last attempt to read
+	watched  map[string]*track
+}
+
+// track is the history of one backend since somebody watches it.
+type track struct {
+	first   sample
+	samples []sample // the oldest first
+}
+
+type sample struct {
+	at time.Time
+	b  Backend
+}
+
+// keep is how much of a watched backend's past is kept.
+const keep = 3 * time.Minute
+
+// NewHistory is an empty history.
+func NewHistory() *History { return &History{watched: map[string]*track{}} }
+
+// Add takes the next snapshot, or why there is none.
+func (h *History) Add(s Snapshot, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err = err; err != nil {
+		return
+	}
+	h.previous, h.last = h.last, s
+	for key, t := range h.watched {
+		t.add(sample{s.Time, s.Backends[key]})
+	}
+}
+
+func (t *track) add(s sample) {
+	if len(t.samples) == 0 {
+		t.first = s
+	}
+	t.samples = append(t.samples, s)
+	for len(t.samples) > 2 && s.at.Sub(t.samples[1].at) > keep {
+		t.samples = t.samples[1:]
+	}
+}
+
+// Watch begins to keep the history of a backend, and may be repeated.
+func (h *History) Watch(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.watched[key] != nil {
+		return
+	}
+	t := &track{}
+	if !h.last.Time.IsZero() {
+		t.add(sample{h.last.Time, h.last.Backends[key]})
+	}
+	h.watched[key] = t
+}
+
+// Forget ends Watch.
+func (h *History) Forget(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.watched, key)
+}
+
+// Err says why the counters could not be read the last time.
+func (h *History) Err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// Known says whether two snapshots are there and the last attempt succeeded.
+func (h *History) Known() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err == nil && !h.previous.Time.IsZero()
+}
+
+// Now is what a backend did between the last two snapshots.
+func (h *History) Now(key string) Span {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Between(h.previous.Backends[key], h.last.Backends[key], h.last.Time.Sub(h.previous.Time))
+}
+
+// Last is what a watched backend did within the last d, and since it has been
+// watched.
+func (h *History) Last(key string, d time.Duration) (window, all Span) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.watched[key]
+	if t == nil || len(t.samples) == 0 {
+		return Span{}, Span{}
+	}
+	end := t.samples[len(t.samples)-1]
+	start := end
+	for i := len(t.samples) - 1; i >= 0 && end.at.Sub(t.samples[i].at) <= d; i-- {
+		start = t.samples[i]
+	}
+	return Between(start.b, end.b, end.at.Sub(start.at)), Between(t.first.b, end.b, end.at.Sub(t.first.at))
+}

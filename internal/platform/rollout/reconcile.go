@@ -1,0 +1,162 @@
+package rollout
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/counter"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
+)
+
+// reconciler brings one app at a time to what it should be.
+type reconciler struct {
+	client.Client
+	direct   client.Reader // past the cache, for what is not in it
+	scheme   *runtime.Scheme
+	cfg      Config
+	log      *slog.Logger
+	gateway  object.Gateway
+	events   events.EventRecorder
+	history  *counter.History
+	judge    Judge
+	scalers  *scalers
+	measured *measured
+	now      func() time.Time
+}
+
+// again is how soon an app is looked at while something is under way. The
+// clock's ticks come as often; this holds when it stands still.
+const again = time.Second
+
+// Reconcile looks after one app.
+func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var app v1alpha1.App
+	if err := r.Get(ctx, req.NamespacedName, &app); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.scalers.forget(req.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, err
+	}
+	if app.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil // what it owns goes with it
+	}
+	p := &pass{reconciler: r, app: app.DeepCopy(), before: app.Status.DeepCopy(), now: r.now()}
+	err := p.run(ctx)
+	if err == nil {
+		err = p.writeStatus(ctx)
+	}
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		// The cache is behind what was written a moment ago.
+		return reconcile.Result{RequeueAfter: 10 * time.Millisecond}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: p.again}, nil
+}
+
+// pass is one look at one app.
+type pass struct {
+	*reconciler
+	app    *v1alpha1.App // its status becomes what is written at the end
+	before *v1alpha1.AppStatus
+	now    time.Time
+	again  time.Duration
+
+	revisions []object.Revision // the newest first
+	pods      []corev1.Pod
+	problems  []problem // the gravest first
+}
+
+// problem is something wrong with an app.
+type problem struct{ reason, message string }
+
+func (p *pass) wrong(reason, message string) {
+	p.problems = append(p.problems, problem{reason, message})
+}
+
+// run carries out one look. What is wrong with the app itself is a problem and
+// no error: it is told in the status, and the old version stays untouched.
+func (p *pass) run(ctx context.Context) error {
+	if err := p.gather(ctx); err != nil {
+		return err
+	}
+	if changed, err := p.command(ctx); err != nil || changed {
+		return err // the app's own change brings the next look
+	}
+	target, err := p.target(ctx)
+	if err != nil {
+		return err
+	}
+	if target == nil {
+		// It cannot be shipped yet; what is live goes on.
+		if target = p.revision(p.app.Status.Live); target == nil {
+			p.report(p.notYet())
+			return nil
+		}
+	}
+	if err := p.configure(ctx, *target); err != nil {
+		return err
+	}
+	if err := p.clear(ctx); err != nil {
+		return err
+	}
+	switch {
+	case p.app.Spec.Kind == v1alpha1.Job:
+		return p.job(ctx, *target)
+	case p.app.Spec.Kind == v1alpha1.Cron:
+		return p.cron(ctx, *target)
+	case object.Stateful(&target.Spec):
+		return p.stateful(ctx, *target)
+	default:
+		return p.serve(ctx, *target)
+	}
+}
+
+// writeStatus writes the status if it has changed. The API server refuses it
+// when the app was changed since it was read.
+func (p *pass) writeStatus(ctx context.Context) error {
+	p.app.Status.ObservedGeneration = p.app.Generation
+	if equality.Semantic.DeepEqual(*p.before, p.app.Status) {
+		return nil
+	}
+	written := p.app.DeepCopy()
+	if err := p.Status().Update(ctx, written); err != nil {
+		return err
+	}
+	p.app.ResourceVersion = written.ResourceVersion
+	p.before = p.app.Status.DeepCopy()
+	return nil
+}
+
+func key(app *v1alpha1.App) types.NamespacedName {
+	return types.NamespacedName{Namespace: app.Namespace, Name: app.Name}
+}
+
+func inNamespace(app *v1alpha1.App) client.ListOption { return client.InNamespace(app.Namespace) }
+
+// owned lists what belongs to an app.
+func owned(app *v1alpha1.App) []client.ListOption {
+	return []client.ListOption{client.InNamespace(app.Namespace), client.MatchingLabels{v1alpha1.LabelApp: app.Name}}
+}
+
+// event tells the app's story where kubectl describe shows it.
+func (p *pass) event(warning bool, reason, message string) {
+	kind := corev1.EventTypeNormal
+	if warning {
+		kind = corev1.EventTypeWarning
+	}
+	p.events.Eventf(p.app, nil, kind, reason, reason, "%s", message)
+}
