@@ -80,6 +80,10 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Runtime, error
 	if err != nil {
 		return nil, err
 	}
+	if err := r.clearIntents(ctx); err != nil {
+		first.close()
+		return nil, err
+	}
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = cancel
 	r.work.Go(func() { r.supervise(own, first) })

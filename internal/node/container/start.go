@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -52,12 +53,17 @@ func (r *Runtime) start(ctx context.Context, spec Spec) (_ Status, err error) {
 		defer closeFiles(joins)
 		defer func() {
 			if err != nil {
-				r.deleteCgroup(ctx, group)
+				r.deleteCgroup(ctx, spec.ID, group)
+			} else {
+				r.settled(spec.ID)
 			}
 		}()
 	}
 	var held wire.Held
 	files, err := r.call(ctx, false, wire.CallStart, req, descriptors(joins), &held)
+	if errors.Is(err, errGone) {
+		files, err = r.survived(ctx, spec.ID, &held, err)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			r.undo(ctx, spec.ID)
@@ -72,16 +78,30 @@ func (r *Runtime) start(ctx context.Context, spec Spec) (_ Status, err error) {
 	return statusOf(held.Status), nil
 }
 
+// survived asks the successor of a keeper that died over a start. One that was
+// complete, but for the answer, is no failure; any other is undone by now.
+func (r *Runtime) survived(ctx context.Context, id string, held *wire.Held, died error) ([]*os.File, error) {
+	files, err := r.call(ctx, true, wire.CallHold, wire.Target{ID: id}, nil, held)
+	if errors.Is(err, fault.NotFound) {
+		return nil, died
+	}
+	return files, err
+}
+
 // makeCgroup makes the container's cgroup and says in req where it is. The files
 // are for its process to join it.
 func (r *Runtime) makeCgroup(ctx context.Context, spec Spec, req *wire.Start) (*cgroup.Group, []*os.File, error) {
+	if err := r.intend(spec.ID, cgroupPath(spec)); err != nil {
+		return nil, nil, err
+	}
 	group, err := r.cfg.Cgroups.Create(ctx, cgroupPath(spec), spec.OCI.Linux.Resources)
 	if err != nil {
+		r.settled(spec.ID)
 		return nil, nil, err
 	}
 	joins, err := joinFiles(group)
 	if err != nil {
-		r.deleteCgroup(ctx, group)
+		r.deleteCgroup(ctx, spec.ID, group)
 		return nil, nil, err
 	}
 	req.Cgroup = group.Path()
@@ -97,6 +117,8 @@ func check(spec Spec) error {
 	switch {
 	case spec.ID == "":
 		return fmt.Errorf("id: missing: %w", fault.Invalid)
+	case strings.ContainsAny(spec.ID, "/\x00"): // it becomes a file's name
+		return fmt.Errorf("id %q: %w", spec.ID, fault.Invalid)
 	case spec.OCI == nil || spec.OCI.Process == nil:
 		return fmt.Errorf("oci.process: missing: %w", fault.Invalid)
 	case len(spec.OCI.Process.Args) == 0:
@@ -185,13 +207,16 @@ func (r *Runtime) undo(ctx context.Context, id string) {
 	}
 }
 
-// deleteCgroup removes a cgroup whatever becomes of the caller.
-func (r *Runtime) deleteCgroup(ctx context.Context, group *cgroup.Group) {
+// deleteCgroup removes the cgroup of a failed start, whatever becomes of the
+// caller.
+func (r *Runtime) deleteCgroup(ctx context.Context, id string, group *cgroup.Group) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := group.Delete(ctx); err != nil {
 		r.log.Warn("cgroup left behind", "cgroup", group.Path(), "err", err)
+		return
 	}
+	r.settled(id)
 }
 
 // Delete forgets an ended container and removes its cgroup. Deleting an unknown
@@ -201,13 +226,18 @@ func (r *Runtime) Delete(ctx context.Context, id string) error {
 	if u == nil {
 		return nil
 	}
-	if _, err := r.call(ctx, true, wire.CallDelete, wire.Target{ID: id}, nil, nil); err != nil && !errors.Is(err, fault.NotFound) {
-		return fmt.Errorf("delete container %s: %w", id, err)
-	}
-	if group, err := r.group(u); err == nil {
-		if err := group.Delete(ctx); err != nil {
+	u.mu.Lock()
+	st := u.status
+	u.mu.Unlock()
+	// The cgroup first: the keeper's record is how a later call finds it, should
+	// this one be cut short. A stock runtime removes its own and then misses none.
+	if st.Exited && st.Cgroup != "" {
+		if err := r.cfg.Cgroups.Remove(ctx, st.Cgroup); err != nil {
 			return fmt.Errorf("delete container %s: %w", id, err)
 		}
+	}
+	if _, err := r.call(ctx, true, wire.CallDelete, wire.Target{ID: id}, nil, nil); err != nil && !errors.Is(err, fault.NotFound) {
+		return fmt.Errorf("delete container %s: %w", id, err)
 	}
 	r.forget(u)
 	return nil

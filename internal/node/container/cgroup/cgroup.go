@@ -142,6 +142,15 @@ func (m *Manager) Open(name string) (*Group, error) {
 	return g, nil
 }
 
+// Remove deletes a group of which a crash may have left only a part.
+func (m *Manager) Remove(ctx context.Context, name string) error {
+	rel, err := clean(name)
+	if err != nil {
+		return err
+	}
+	return (&Group{m: m, path: rel}).Delete(ctx)
+}
+
 // Update changes the limits that res sets and leaves the others.
 func (g *Group) Update(res *specs.LinuxResources) error {
 	plan, err := g.m.plan(res)
