@@ -83,7 +83,7 @@ func (r *reconciler) scaled(app *v1alpha1.App) bool {
 
 // settings are the limits that hold for an app at a time.
 func (r *reconciler) settings(app *v1alpha1.App, now time.Time) scale.Settings {
-	set := scale.Settings{Min: 1, Max: defaultMax, Idle: defaultIdle, Stabilisation: defaultStabilisation, Held: shipping(app)}
+	set := scale.Settings{Min: 1, Max: defaultMax, Idle: defaultIdle, Stabilisation: defaultStabilisation, Held: shipping(app) || !app.Status.Proven}
 	sc := app.Spec.Scale
 	if sc == nil {
 		sc = &v1alpha1.Scale{}

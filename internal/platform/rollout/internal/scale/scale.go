@@ -17,7 +17,7 @@ type Settings struct {
 	Min, Max      int32
 	Idle          time.Duration // before the last copy goes
 	Stabilisation time.Duration // before the number falls
-	Held          bool          // a rollout needs the copies: not to zero
+	Held          bool          // a copy is needed although nobody asks: a version is being tried
 }
 
 // Need is what one metric asks for.
@@ -72,7 +72,7 @@ func (s *Scaler) Decide(set Settings, load Load, wanted, ready int32, now time.T
 			s.active = time.Time{} // asleep already, and so it stays until somebody asks
 		}
 	}
-	if load.Active {
+	if load.Active || set.Held {
 		s.active = now
 	}
 	if load.Woken.After(s.active) {
@@ -82,14 +82,16 @@ func (s *Scaler) Decide(set Settings, load Load, wanted, ready int32, now time.T
 	if !load.Known && a.Copies < wanted {
 		a.Copies, a.Reason = wanted, "the load is not known"
 	}
-	awake := now.Sub(s.active) < set.Idle || set.Held
+	// The copy that an idle app keeps is not remembered as needed: Idle alone
+	// says when it goes.
+	s.remember(a.Copies, set.Stabilisation, now)
+	awake := now.Sub(s.active) < set.Idle
 	if awake && a.Copies == 0 {
 		a.Copies = 1
 		if a.Reason == "" {
 			a.Reason = "asked for of late"
 		}
 	}
-	s.remember(a.Copies, set.Stabilisation, now)
 	if top := s.needed[0]; a.Copies < wanted && top.copies > a.Copies {
 		held := min(top.copies, wanted)
 		if held > a.Copies {
