@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/sampan-cloud/sampan/test/bench/measure"
@@ -23,27 +22,15 @@ func (b *bench) bursts(ctx context.Context, e *peer.Engine) error {
 	if err != nil {
 		return err
 	}
-	memory := measure.Figure{
-		Name: "memory", What: fmt.Sprintf("engine and keeper together, %d containers, RSS", b.burst), Unit: "MB", Goal: measure.Goal{Median: 120},
-	}
-	var bridged time.Duration
-	for _, kind := range []struct {
-		network string
-		goal    float64
-	}{{"bridge", 8}, {"none", 3}} {
-		b.say("%d containers at once, network %s", b.burst, kind.network)
-		up := measure.Figure{
-			Name: "burst-" + kind.network, What: fmt.Sprintf("%d containers started at once, network %s", b.burst, kind.network),
-			Unit: "s", Goal: measure.Goal{Median: kind.goal},
-		}
-		down := measure.Figure{
-			Name: "teardown-" + kind.network, What: fmt.Sprintf("%d containers removed at once, network %s", b.burst, kind.network),
-			Unit: "s", Goal: measure.Goal{Median: 3},
-		}
+	memory := b.figure("memory")
+	bridged := measure.Row{}
+	for _, network := range []string{"bridge", "none"} {
+		b.say("%d containers at once, network %s", b.burst, network)
+		up, down := b.figure("burst-"+network), b.figure("teardown-"+network)
 		up.Rows, down.Rows = []measure.Row{{Who: "sampan"}}, []measure.Row{{Who: "sampan"}}
-		held := []measure.Row{{Who: "network " + kind.network}, {Who: "network " + kind.network + ", proportional"}}
+		held := []measure.Row{{Who: "network " + network}, {Who: "network " + network + ", proportional"}}
 		for range burstRounds {
-			t, err := b.burstOnce(ctx, e, kind.network)
+			t, err := b.burstOnce(ctx, e, network)
 			if err != nil {
 				up.Rows[0].Err, down.Rows[0].Err = err.Error(), err.Error()
 				break
@@ -52,20 +39,20 @@ func (b *bench) bursts(ctx context.Context, e *peer.Engine) error {
 			down.Rows[0].Values = append(down.Rows[0].Values, t.down.Seconds())
 			held[0].Values = append(held[0].Values, t.held.RSS)
 			held[1].Values = append(held[1].Values, t.held.PSS)
-			if kind.network == "bridge" {
-				bridged += t.up
-			}
 		}
 		memory.Rows = append(memory.Rows, held...)
+		if network == "bridge" {
+			bridged = up.Rows[0]
+		}
 		if err := errors.Join(b.show(up), b.show(down)); err != nil {
 			return err
 		}
 	}
 	memory.Rows = append(memory.Rows, one("before any container", before.RSS))
-	if err := b.show(memory); err != nil || bridged == 0 {
+	if err := b.show(memory); err != nil || len(bridged.Values) == 0 {
 		return err
 	}
-	return b.burstShare(ctx, measure.Milliseconds(bridged)/float64(burstRounds*b.burst))
+	return b.burstShare(ctx, 1000*bridged.Median()/float64(b.burst))
 }
 
 // round is one round of it.

@@ -80,8 +80,7 @@ func (b *bench) ups(ctx context.Context, c *peer.Cloud) error {
 		b.say("sampan up")
 		return c.Up(ctx)
 	}
-	cold := measure.Figure{Name: "up-cold", What: "sampan up to node Ready, empty data directory", Unit: "s", Goal: measure.Goal{Median: 6}}
-	restart := measure.Figure{Name: "up-restart", What: "sampan up to node Ready, after sampan down", Unit: "s", Goal: measure.Goal{Median: 4}}
+	cold, restart := b.figure("up-cold"), b.figure("up-restart")
 	cold.Rows, restart.Rows = []measure.Row{{Who: "sampan"}}, []measure.Row{{Who: "sampan"}}
 	for i := range times {
 		b.say("sampan up, %d of %d", i+1, times)
@@ -117,7 +116,7 @@ func (b *bench) command(ctx context.Context, c *peer.Cloud, peers []contender) e
 	if !b.wants("command") {
 		return nil
 	}
-	f := measure.Figure{Name: "command", What: "start of the command: version", Unit: "ms", Goal: measure.Goal{Median: 10}}
+	f := b.figure("command")
 	all := []measure.Contestant{measure.Timed("sampan", "", func(ctx context.Context) error {
 		return exec.CommandContext(ctx, c.Program, "version").Run()
 	})}
@@ -133,10 +132,7 @@ func (b *bench) command(ctx context.Context, c *peer.Cloud, peers []contender) e
 // oneOffs run a program that ends at once, with everything that belongs to it.
 func (b *bench) oneOffs(ctx context.Context, c *peer.Cloud, peers []contender) error {
 	for _, network := range []string{"bridge", "none"} {
-		f := measure.Figure{Name: "run-rm-" + network, What: "run --rm of a program that ends at once, end to end, network " + network, Unit: "ms"}
-		if network == "bridge" {
-			f.Goal = measure.Goal{Median: 40, Times: map[string]float64{"docker": 12, "podman": 8}}
-		}
+		f := b.figure("run-rm-" + network)
 		if !b.wants(f.Name) {
 			continue
 		}

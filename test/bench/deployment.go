@@ -14,7 +14,7 @@ const deploymentPath = "/apis/apps/v1/namespaces/default/deployments"
 // deployment measures many pods at once.
 func (b *bench) deployment(ctx context.Context, clusters []cluster) error {
 	const replicas = 100
-	f := measure.Figure{Name: "deployment", What: fmt.Sprintf("Deployment of %d, created to all Ready", replicas), Unit: "s", Goal: measure.Goal{Median: 4}}
+	f := b.figure("deployment")
 	if !b.wants(f.Name) {
 		return nil
 	}

@@ -42,20 +42,14 @@ func (b *bench) starts(ctx context.Context, e *peer.Engine) (err error) {
 		b.report.Machine.Version(name, o.Program, "--version")
 		runtimes = append(runtimes, measure.Contestant{Who: name, Note: o.Note, Once: o.Once})
 	}
-	for _, kind := range []struct {
-		network string
-		goal    float64
-	}{{"none", 6}, {"bridge", 10}} {
-		f := measure.Figure{
-			Name: "start-" + kind.network, What: "start to exec, image present, network " + kind.network, Unit: "ms",
-			Goal: measure.Goal{Median: kind.goal, P99: 25},
-		}
+	for _, network := range []string{"none", "bridge"} {
+		f := b.figure("start-" + network)
 		if !b.wants(f.Name) {
 			continue
 		}
 		b.say("%s", f.What)
 		ours := measure.Contestant{Who: "sampan", Note: "from the image, with seccomp, over the local socket", Once: func(ctx context.Context) (float64, error) {
-			return e.ToExec(ctx, kind.network)
+			return e.ToExec(ctx, network)
 		}}
 		f.Rows = measure.Race(ctx, 5*b.rounds, 10*time.Second, append([]measure.Contestant{ours}, runtimes...)...)
 		if err := b.show(f); err != nil {
@@ -81,11 +75,9 @@ func (b *bench) cri(ctx context.Context, e *peer.Engine) error {
 		peers = append(peers, criPeer{who: "containerd", absent: err})
 	}
 	for _, n := range []int{1, 50} {
-		f := measure.Figure{Name: fmt.Sprintf("cri-%d", n), What: "RunPodSandbox + CreateContainer + StartContainer, one at a time", Unit: "ms", Goal: measure.Goal{Median: 20}}
-		rounds := b.rounds
+		f, rounds := b.figure(fmt.Sprintf("cri-%d", n)), b.rounds
 		if n > 1 {
-			f.What = fmt.Sprintf("RunPodSandbox + CreateContainer + StartContainer, each of %d at once", n)
-			f.Goal, rounds = measure.Goal{Median: 60}, max(1, b.rounds/6)
+			rounds = max(1, b.rounds/6)
 		}
 		if !b.wants(f.Name) {
 			continue

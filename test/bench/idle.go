@@ -43,8 +43,7 @@ func (b *bench) idle(ctx context.Context, c *peer.Cloud) error {
 		return err
 	}
 	took := time.Since(began)
-	memory := measure.Figure{Name: "idle-memory", What: "resident memory, idle", Unit: "MB", Goal: measure.Goal{Median: 400}}
-	processor := measure.Figure{Name: "idle-processor", What: "use of one core over 30 s, idle", Unit: "%", Goal: measure.Goal{Median: 5}}
+	memory, processor := b.figure("idle-memory"), b.figure("idle-processor")
 	var total measure.Memory
 	var busy float64
 	for _, name := range slices.Sorted(maps.Keys(parts)) {

@@ -42,6 +42,7 @@ func main() {
 	var b bench
 	suite := flag.String("suite", "cloud", "what to measure: cloud or engine")
 	out := flag.String("json", "", "`file` for every value")
+	promises := flag.String("promises", "", "table of promises, a `file` to write the figures into")
 	flag.StringVar(&b.only, "only", "", "measure only figures whose name contains `text`")
 	flag.IntVar(&b.rounds, "rounds", 20, "rounds of what takes milliseconds; what takes seconds gets fewer")
 	flag.IntVar(&b.burst, "burst", 1000, "containers started at once")
@@ -50,6 +51,10 @@ func main() {
 	err := b.run(ctx, *suite)
 	if *out != "" && len(b.report.Figures) > 0 {
 		err = errors.Join(err, b.report.Write(*out))
+	}
+	if *promises != "" {
+		target := map[string]string{"cloud": "bench", "engine": "bench-engine"}[*suite]
+		err = errors.Join(err, b.report.Update(*promises, target))
 	}
 	stop()
 	if err != nil {

@@ -24,21 +24,14 @@ type cluster struct {
 // pods measures pods one after the other, with and without the volume that
 // holds a service account's token.
 func (b *bench) pods(ctx context.Context, clusters []cluster) error {
-	for _, kind := range []struct {
-		name, what string
-		token      bool
-		goal       float64
-	}{
-		{"pod", "pod created to Running, without volumes", false, 110},
-		{"pod-token", "pod created to Running, with the token volume", true, 420},
-	} {
-		if !b.wants(kind.name) {
+	for _, name := range []string{"pod", "pod-token"} {
+		if !b.wants(name) {
 			continue
 		}
-		b.say("%s", kind.what)
-		f := measure.Figure{Name: kind.name, What: kind.what, Unit: "ms", Goal: measure.Goal{Median: kind.goal}}
+		f := b.figure(name)
+		b.say("%s", f.What)
 		f.Rows = measure.Race(ctx, b.rounds, 30*time.Second, on(clusters, func(ctx context.Context, k *client.Kube, n int) (float64, error) {
-			return podToRunning(ctx, k, fmt.Sprintf("%s-%d", kind.name, n), kind.token)
+			return podToRunning(ctx, k, fmt.Sprintf("%s-%d", name, n), name == "pod-token")
 		})...)
 		if err := b.show(f); err != nil {
 			return err

@@ -2,7 +2,7 @@
 # Measures Sampan against its peers: `run.sh cloud` or `run.sh engine`, which are
 # `make bench` and `make bench-engine`. More arguments are the program's flags,
 # such as -rounds, -burst and -only (BENCH="-rounds 5" for make). Tables go to the
-# output, every value to bin/bench/.
+# output, every value to bin/bench/; -promises docs/promises.md writes them there.
 set -eu
 cd "$(dirname "$0")/../.."
 suite=${1:-cloud}

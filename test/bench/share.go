@@ -20,10 +20,8 @@ const (
 // burstShare compares what one of many bridged containers takes that are started
 // at once. ours is the milliseconds of one.
 func (b *bench) burstShare(ctx context.Context, ours float64) (err error) {
-	f := measure.Figure{
-		Name: "burst-share", What: "many containers started at once, network bridge: the time for all, by their number", Unit: "ms",
-		Rows: []measure.Row{{Who: "sampan", Note: fmt.Sprintf("%d at once", b.burst), Values: []float64{ours}}},
-	}
+	f := b.figure("burst-share")
+	f.Rows = []measure.Row{{Who: "sampan", Note: fmt.Sprintf("%d at once", b.burst), Values: []float64{ours}}}
 	if !b.wants(f.Name) {
 		return nil
 	}
