@@ -42,6 +42,7 @@ type Engine struct {
 	cdi     *cdi.Cache
 	unpacks singleflight.Group
 	machine machine
+	users   func() error // tells, from the first call on, why there are no user namespaces
 
 	mu         sync.Mutex
 	pods       table[*pod]
@@ -136,6 +137,7 @@ func Open(cfg Config, parts Parts, log *slog.Logger) (*Engine, error) {
 		cfg: cfg, parts: parts, log: log, boot: boot, records: rec, hub: newHub(), cdi: devices, machine: m,
 		pods: newTable[*pod]("pod"), containers: newTable[*ctr]("container"),
 	}
+	e.users = sync.OnceValue(func() error { return parts.Runtime.UserNamespaces(cfg.Dir) })
 	return e, e.load()
 }
 

@@ -15,7 +15,6 @@ type machine struct {
 	apparmor   bool
 	selinux    bool
 	unified    bool // cgroup v2 only
-	userns     bool
 	swapLimits bool
 }
 
@@ -35,8 +34,6 @@ func readMachine() (machine, error) {
 	if err := unix.Statfs("/sys/fs/cgroup", &fs); err == nil {
 		m.unified = fs.Type == unix.CGROUP2_SUPER_MAGIC
 	}
-	_, err = os.Stat("/proc/self/ns/user")
-	m.userns = err == nil
 	_, err = os.Stat("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
 	m.swapLimits = m.unified || err == nil
 	return m, nil

@@ -60,12 +60,15 @@ type Runtime interface {
 	Stats(ctx context.Context, id string) (container.Stats, error)
 
 	// Namespaces makes the namespaces that the containers of a pod share and that
-	// live without a process: IPC and UTS, each when asked, with the host name and
-	// sysctls set. Net, when given, is joined while net sysctls are set. Making
+	// live without a process, each when asked, with the host name and sysctls set.
+	// With user mappings they belong to a user namespace, made as well. Making
 	// those of a known pod returns the same paths.
 	Namespaces(ctx context.Context, pod string, want container.NamespaceRequest) (container.Namespaces, error)
 	// ReleaseNamespaces lets go of them. Repeating it is not an error.
 	ReleaseNamespaces(ctx context.Context, pod string) error
+	// UserNamespaces tells why containers cannot have user namespaces over layers
+	// on the filesystem of dir; nil means that they can.
+	UserNamespaces(dir string) error
 }
 
 // Network joins a pod to the cluster. Attach may be repeated with the same pod

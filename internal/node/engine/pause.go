@@ -38,6 +38,7 @@ func (e *Engine) startPause(ctx context.Context, p *Pod) error {
 			Namespaces:  append(e.podNamespaces(p), specs.LinuxNamespace{Type: specs.PIDNamespace}, specs.LinuxNamespace{Type: specs.MountNamespace}),
 		},
 	}
+	spec.Linux.UIDMappings, spec.Linux.GIDMappings = p.Config.User.mappings()
 	if e.parts.Seccomp != nil {
 		spec.Linux.Seccomp = e.parts.Seccomp(nil)
 	}

@@ -40,10 +40,17 @@ func writePodFiles(dir string, p *Pod) error {
 			return fmt.Errorf("host name: %w", err)
 		}
 	}
+	uid, gid := p.Config.User.root()
 	for name, text := range map[string][]byte{
 		hostsFile: hosts, resolvFile: resolv, hostnameFile: []byte(hostname + "\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+		if uid+gid == 0 {
+			continue // as it is
+		}
+		if err := os.Chown(filepath.Join(dir, name), uid, gid); err != nil {
 			return err
 		}
 	}
@@ -54,7 +61,8 @@ func writePodFiles(dir string, p *Pod) error {
 	if err := os.Mkdir(shm, 0o700); err != nil {
 		return err
 	}
-	if err := unix.Mount("shm", shm, "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV, shmOptions); err != nil {
+	options := fmt.Sprintf("%s,uid=%d,gid=%d", shmOptions, uid, gid)
+	if err := unix.Mount("shm", shm, "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
 		return fmt.Errorf("mount the pod's /dev/shm: %w", err)
 	}
 	return nil

@@ -61,25 +61,9 @@ func (e *Engine) makePod(ctx context.Context, rec *Pod) error {
 			return fmt.Errorf("log directory: %w", err)
 		}
 	}
-	if cfg.Net == ModePod || cfg.Net == "" {
-		at, err := e.parts.Network.Attach(ctx, network.Pod{
-			ID: rec.ID, Namespace: cfg.Namespace, Name: cfg.Name, Ports: cfg.Ports,
-			Ingress: cfg.Ingress, Egress: cfg.Egress,
-		})
-		if err != nil {
-			return fmt.Errorf("network: %w", err)
-		}
-		rec.Attachment = at
+	if err := e.joinPod(ctx, rec); err != nil {
+		return err
 	}
-	ns, err := e.parts.Runtime.Namespaces(ctx, rec.ID, container.NamespaceRequest{
-		IPC: cfg.IPC != ModeNode, UTS: cfg.Net != ModeNode, Net: rec.Attachment.NetNS,
-		Hostname: cfg.Hostname, Sysctls: cfg.Sysctls,
-	})
-	if err != nil {
-		return fmt.Errorf("namespaces: %w", err)
-	}
-	ns.Net = rec.Attachment.NetNS
-	rec.Namespaces = ns
 	if err := writePodFiles(dir, rec); err != nil {
 		return err
 	}
@@ -91,6 +75,35 @@ func (e *Engine) makePod(ctx context.Context, rec *Pod) error {
 	}
 	rec.State = PodReady
 	return e.records.savePod(rec)
+}
+
+// joinPod makes the pod's namespaces and joins it to the network. Those come
+// first: the network namespace of a pod with users of its own is made with them.
+func (e *Engine) joinPod(ctx context.Context, rec *Pod) error {
+	cfg := &rec.Config
+	networked := cfg.Net == ModePod || cfg.Net == ""
+	netSysctls, sysctls := splitSysctls(cfg.Sysctls)
+	want := container.NamespaceRequest{
+		IPC: cfg.IPC != ModeNode, UTS: cfg.Net != ModeNode, Hostname: cfg.Hostname, Sysctls: sysctls,
+		Net: networked && cfg.User != nil,
+	}
+	want.UIDs, want.GIDs = cfg.User.mappings()
+	var err error
+	if rec.Namespaces, err = e.parts.Runtime.Namespaces(ctx, rec.ID, want); err != nil {
+		return fmt.Errorf("namespaces: %w", err)
+	}
+	if !networked {
+		return nil
+	}
+	rec.Attachment, err = e.parts.Network.Attach(ctx, network.Pod{
+		ID: rec.ID, Namespace: cfg.Namespace, Name: cfg.Name, Ports: cfg.Ports,
+		Ingress: cfg.Ingress, Egress: cfg.Egress, Sysctls: netSysctls, NSPath: rec.Namespaces.Net,
+	})
+	if err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	rec.Namespaces.Net = rec.Attachment.NetNS
+	return nil
 }
 
 func (e *Engine) undoPod(ctx context.Context, rec *Pod) {
@@ -125,8 +138,6 @@ func (e *Engine) checkPod(cfg *PodConfig) error {
 		return fmt.Errorf("pod: runtime_handler %q is not configured: %w", cfg.Handler, fault.Invalid)
 	case cfg.Net == ModeTarget || cfg.IPC == ModeTarget || cfg.IPC == ModeContainer:
 		return fmt.Errorf("pod: namespace_options: mode not possible for a pod's network or IPC: %w", fault.Invalid)
-	case cfg.User != nil && !e.userNamespaces():
-		return fmt.Errorf("pod: userns_options: this runtime makes no user namespaces: %w", fault.Precondition)
 	case cfg.PID == ModePod && len(e.cfg.Pause) == 0:
 		return fmt.Errorf("pod: namespace_options.pid: no pause program is configured: %w", fault.Precondition)
 	case len(cfg.Hostname) > 64:
@@ -134,6 +145,9 @@ func (e *Engine) checkPod(cfg *PodConfig) error {
 	}
 	if err := e.checkSELinux(cfg.SELinux); err != nil {
 		return fmt.Errorf("pod: %w", err)
+	}
+	if err := e.checkUser(cfg); err != nil {
+		return err
 	}
 	if err := checkSysctls(cfg); err != nil {
 		return err

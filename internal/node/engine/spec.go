@@ -156,6 +156,7 @@ func (b *builder) namespaces(ctx context.Context) error {
 		return fmt.Errorf("security_context.namespace_options.pid: %w", err)
 	}
 	b.spec.Linux.Namespaces = append(ns, pid...)
+	b.spec.Linux.UIDMappings, b.spec.Linux.GIDMappings = b.pod.Config.User.mappings()
 	return nil
 }
 

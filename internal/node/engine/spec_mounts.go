@@ -86,6 +86,9 @@ func (b *builder) requestedMounts(ctx context.Context) error {
 		default:
 			err = b.mountHost(m)
 		}
+		if err == nil {
+			err = b.mapOwners(m)
+		}
 		if err != nil {
 			return fmt.Errorf("mounts %s: %w", m.Target, err)
 		}
@@ -115,8 +118,32 @@ func checkMount(m *Mount) error {
 		return fmt.Errorf("both host_path and image: %w", fault.Invalid)
 	case m.Image == "" && !m.Tmpfs && !filepath.IsAbs(m.Source):
 		return fmt.Errorf("host_path %q is not absolute: %w", m.Source, fault.Invalid)
-	case len(m.UIDs)+len(m.GIDs) > 0:
-		return fmt.Errorf("uid and gid mappings without a user namespace: %w", fault.Precondition)
+	}
+	return nil
+}
+
+// mapOwners lets a mount show its owners as the request wants it.
+func (b *builder) mapOwners(m *Mount) error {
+	if len(m.UIDs)+len(m.GIDs) == 0 {
+		return nil
+	}
+	pod := b.pod.Config.User
+	switch {
+	case pod == nil:
+		return fmt.Errorf("uidMappings and gidMappings in a pod without userns_options: %w", fault.Precondition)
+	case m.Tmpfs || m.Image != "":
+		return fmt.Errorf("uidMappings and gidMappings are for a host_path: %w", fault.Invalid)
+	}
+	if err := checkMappings(m.UIDs); err != nil {
+		return fmt.Errorf("uidMappings%w", err)
+	}
+	if err := checkMappings(m.GIDs); err != nil {
+		return fmt.Errorf("gidMappings%w", err)
+	}
+	mount := &b.spec.Mounts[len(b.spec.Mounts)-1]
+	mount.Options = append(mount.Options, "idmap")
+	if !slices.Equal(m.UIDs, pod.UIDs) || !slices.Equal(m.GIDs, pod.GIDs) {
+		mount.UIDMappings, mount.GIDMappings = idMappings(m.UIDs), idMappings(m.GIDs)
 	}
 	return nil
 }

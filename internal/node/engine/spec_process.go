@@ -142,6 +142,9 @@ func (b *builder) user(context.Context) error {
 		groups = appendNew(groups, uint32(g))
 	}
 	b.spec.Process.User = specs.User{UID: u.UID, GID: u.GID, AdditionalGids: groups}
+	if err := b.checkMapped(b.spec.Process.User); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
+	}
 	b.rec.User = b.spec.Process.User
 	b.setHome(u.Home)
 	return nil

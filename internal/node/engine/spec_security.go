@@ -127,9 +127,6 @@ func (e *Engine) checkSELinux(label *SELinux) error {
 	return nil
 }
 
-// userNamespaces tells whether pods may map their users.
-func (e *Engine) userNamespaces() bool { return false }
-
 // DefaultMaskedPaths are what containers must not see of the kernel; the kubelet
 // sends the same.
 func DefaultMaskedPaths() []string {

@@ -28,7 +28,11 @@ func (b *builder) volumes(context.Context) error {
 		if err := image.CopyDir(at, dir); err != nil {
 			return fmt.Errorf("the image's volume %s: %w", at, err)
 		}
-		b.bind(dir, at, "rbind", "rprivate", "rw")
+		options := []string{"rbind", "rprivate", "rw"}
+		if b.pod.Config.User != nil {
+			options = append(options, "idmap") // it has the owners that the image says
+		}
+		b.bind(dir, at, options...)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (n *Network) attach(ctx context.Context, pod Pod) (Attachment, error) {
 	if err := n.claim(pod); err != nil {
 		return Attachment{}, err
 	}
-	s, err := n.space(ctx, old, known)
+	s, err := n.space(ctx, pod, old, known)
 	if err != nil {
 		n.rules.release(pod.ID)
 		return Attachment{}, err
@@ -54,6 +54,9 @@ func (n *Network) attach(ctx context.Context, pod Pod) (Attachment, error) {
 // settle makes the namespace the pod's: the record first, so that no crash can
 // hand it out twice.
 func (n *Network) settle(r record) error {
+	if err := tuneAsAsked(r.NetNS, r.Sysctls); err != nil {
+		return err
+	}
 	if err := writeRecord(n.cfg.podsDir(), r); err != nil {
 		return fmt.Errorf("write down assignment: %w", err)
 	}
@@ -73,9 +76,18 @@ func (n *Network) settle(r record) error {
 
 // space takes one from the pool or makes one. A pod whose namespace is gone, as
 // after a reboot, gets a new one with its old address.
-func (n *Network) space(ctx context.Context, old record, known bool) (space, error) {
+func (n *Network) space(ctx context.Context, pod Pod, old record, known bool) (space, error) {
 	if known {
-		return n.rebuild(ctx, old)
+		return n.rebuild(ctx, pod, old)
+	}
+	if pod.NSPath != "" {
+		select {
+		case n.builds <- struct{}{}:
+			defer func() { <-n.builds }()
+			return n.fresh(pod.NSPath)
+		case <-ctx.Done():
+			return space{}, ctx.Err()
+		}
 	}
 	select {
 	case s := <-n.ready:
@@ -89,19 +101,20 @@ func (n *Network) space(ctx context.Context, old record, known bool) (space, err
 		return s, nil
 	case n.builds <- struct{}{}:
 		defer func() { <-n.builds }()
-		return n.fresh()
+		return n.fresh("")
 	case <-ctx.Done():
 		return space{}, ctx.Err()
 	}
 }
 
-// fresh makes a namespace with the next free address.
-func (n *Network) fresh() (space, error) {
+// fresh makes a namespace with the next free address, or gives that to the one
+// at the path given.
+func (n *Network) fresh(given string) (space, error) {
 	addr, err := n.nextAddr()
 	if err != nil {
 		return space{}, err
 	}
-	s, err := n.build.build(addr)
+	s, err := n.build.build(addr, given)
 	if err != nil {
 		n.addrs.free(addr)
 	}
@@ -134,7 +147,7 @@ func (n *Network) intact(r record) bool {
 }
 
 // rebuild makes a known pod a new namespace with its address.
-func (n *Network) rebuild(ctx context.Context, old record) (space, error) {
+func (n *Network) rebuild(ctx context.Context, pod Pod, old record) (space, error) {
 	select {
 	case n.builds <- struct{}{}:
 		defer func() { <-n.builds }()
@@ -149,7 +162,7 @@ func (n *Network) rebuild(ctx context.Context, old record) (space, error) {
 	if err := unpin(old.NetNS); err != nil {
 		return space{}, err
 	}
-	return n.build.build(old.addr())
+	return n.build.build(old.addr(), pod.NSPath)
 }
 
 // Detach takes a pod off the network and frees what it had in the background.

@@ -32,15 +32,15 @@ type builder struct {
 	bridge  atomic.Int64 // its link index, another one if it had to be made again
 }
 
-// build makes the namespace that has the address addr. It leaves nothing when
-// it fails.
-func (b *builder) build(addr netip.Addr) (space, error) {
+// build makes the namespace that has the address addr, or takes the one at the
+// path given. It leaves nothing when it fails.
+func (b *builder) build(addr netip.Addr, given string) (space, error) {
 	// The time makes the path one that no earlier namespace had, so that whoever
 	// still holds that one's cannot join this one.
 	s := space{addr: addr, path: filepath.Join(b.dir, addr.String()+"-"+strconv.FormatInt(time.Now().UnixNano(), 36))}
 	err := onOwnThread(func() error {
-		if err := retry(func() error { return unix.Unshare(unix.CLONE_NEWNET) }); err != nil {
-			return fmt.Errorf("new network namespace: %w", err)
+		if err := enterNetNS(given); err != nil {
+			return err
 		}
 		if err := tunePod(); err != nil {
 			return err

@@ -112,7 +112,7 @@ func TestHalfMadeThingsGo(t *testing.T) {
 		}
 		return pin(filepath.Join(cfg.NSDir, "10.42.0.51-b"))
 	}))
-	orphan, err := n.fresh() // in nobody's hands
+	orphan, err := n.fresh("") // in nobody's hands
 	must(t, err)
 	must(t, n.host.NeighSet(n.build.onBridge(netip.MustParseAddr("10.42.0.50"))))
 	n.Close()

@@ -54,6 +54,26 @@ func onOwnThread(f func() error) error {
 	return <-done
 }
 
+// enterNetNS puts the calling thread into the namespace at path, or into a new
+// one when path is empty.
+func enterNetNS(path string) error {
+	if path == "" {
+		if err := retry(func() error { return unix.Unshare(unix.CLONE_NEWNET) }); err != nil {
+			return fmt.Errorf("new network namespace: %w", err)
+		}
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer f.Close()
+	if err := retry(func() error { return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET) }); err != nil {
+		return fmt.Errorf("enter network namespace %s: %w", path, err)
+	}
+	return nil
+}
+
 // pin keeps the calling thread's network namespace alive under path.
 func pin(path string) error {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o444)

@@ -30,6 +30,11 @@ type Pod struct {
 	Ports     []Port // host ports
 	Ingress   int64  // bandwidth limits in bits per second; zero is none
 	Egress    int64
+	Sysctls   map[string]string // net.* settings of its namespace
+
+	// NSPath, when set, leads to a network namespace made for the pod: one that
+	// belongs to a user namespace cannot come from the pool.
+	NSPath string
 }
 
 // called is the pod as errors and logs name it.

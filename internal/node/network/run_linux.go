@@ -69,7 +69,7 @@ func (n *Network) addOne(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	s, err := n.fresh()
+	s, err := n.fresh("")
 	<-n.builds
 	if err != nil {
 		return err

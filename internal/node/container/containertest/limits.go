@@ -76,6 +76,42 @@ var limits = map[string]func(*testing.T, *Node){
 			t.Errorf("released: %v, want it gone", err)
 		}
 	},
+	"a pod's namespaces may belong to its own users": func(t *testing.T, n *Node) {
+		if n.handler != "" {
+			t.Skip("it runs on the native path only")
+		}
+		if err := n.UserNamespaces(n.logs); err != nil {
+			t.Skip(err)
+		}
+		ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+		ns, err := n.Namespaces(t.Context(), "p4", container.NamespaceRequest{
+			IPC: true, UTS: true, Net: true, UIDs: ids, GIDs: ids,
+			Hostname: "pod", Sysctls: map[string]string{"kernel.shmmni": "1234", "fs.mqueue.msg_max": "33"},
+		})
+		n.must(err)
+		for args, want := range map[[2]string]string{
+			{"hostname", ""}:                    "stdout F pod",
+			{"read", "/proc/sys/kernel/shmmni"}: "stdout F 1234",
+			{"read", "/proc/self/uid_map"}:      "stdout F          0     100000      65536",
+			// Its own network, of which only the namespaces' owner may show a sysfs.
+			{"read", "/sys/class/net/lo/ifindex"}: "stdout F 1",
+		} {
+			spec := n.Spec(args[:]...)
+			l := spec.OCI.Linux
+			l.UIDMappings, l.GIDMappings, spec.OCI.Hostname = ids, ids, ""
+			l.Namespaces = []specs.LinuxNamespace{
+				{Type: specs.UserNamespace, Path: ns.User}, {Type: specs.NetworkNamespace, Path: ns.Net},
+				{Type: specs.IPCNamespace, Path: ns.IPC}, {Type: specs.UTSNamespace, Path: ns.UTS},
+				{Type: specs.PIDNamespace}, {Type: specs.MountNamespace},
+			}
+			n.Start(spec)
+			n.WaitFor(spec.ID)
+			if got := n.Log(spec.Log); len(got) == 0 || got[0] != want {
+				t.Errorf("%s says %q, want %q", args, got, want)
+			}
+		}
+		n.must(n.ReleaseNamespaces(t.Context(), "p4"))
+	},
 	"a pause container holds a process namespace for others": func(t *testing.T, n *Node) {
 		if n.handler != "" {
 			t.Skip("it runs on the native path only")

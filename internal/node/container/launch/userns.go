@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -96,10 +97,14 @@ func hostID(ids []specs.LinuxIDMapping, id uint32) uint32 {
 
 // mapMount makes a detached mount show its owners as the namespace maps them.
 func (u *userns) mapMount(fd int, path string, recursive bool) error {
-	return attributes(fd, path, recursive, unix.MountAttr{
+	err := attributes(fd, path, recursive, unix.MountAttr{
 		Attr_set:  unix.MOUNT_ATTR_IDMAP,
 		Userns_fd: uint64(u.file.Fd()),
 	})
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%s: its filesystem cannot show other owners to a user namespace: %w: %w", path, fault.Precondition, err)
+	}
+	return err
 }
 
 // mountMapped is the overlay for a user namespace. Overlay itself cannot be
@@ -127,4 +132,31 @@ func (r Rootfs) mountMapped(users *userns) (int, error) {
 		}
 	}
 	return r.overlay(lower)
+}
+
+// CheckUsers tells whether this machine can run a container in a user namespace
+// over layers that lie on the filesystem of dir: nil means that it can.
+func CheckUsers(dir string) error {
+	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1 << 16, Size: 1 << 16}}
+	users, err := newUserns(ids, ids)
+	if err != nil {
+		return fmt.Errorf("user namespaces: %w: %w", fault.Precondition, err)
+	}
+	defer users.close()
+	temp, err := os.MkdirTemp(dir, ".users-") // overlay wants two layers
+	if err != nil {
+		return fmt.Errorf("user namespaces: %w", err)
+	}
+	defer os.RemoveAll(temp)
+	root := Rootfs{Base: temp, Lower: []string{"a", "b"}}
+	for _, l := range root.Lower {
+		if err := os.Mkdir(root.abs(l), 0o700); err != nil {
+			return fmt.Errorf("user namespaces: %w", err)
+		}
+	}
+	fd, err := root.mountMapped(users)
+	if err != nil {
+		return fmt.Errorf("user namespaces need an overlay over mapped layers, which Linux has since 6.15: %w: %w", fault.Precondition, err)
+	}
+	return unix.Close(fd)
 }

@@ -95,9 +95,6 @@ func userNamespace(u *runtime.UserNamespace) (*engine.UserNamespace, error) {
 	if u.GetMode() != runtime.NamespaceMode_POD {
 		return nil, fmt.Errorf("namespace_options.userns_options.mode %s: %w", u.GetMode(), fault.Invalid)
 	}
-	if len(u.GetUids()) == 0 || len(u.GetGids()) == 0 {
-		return nil, fmt.Errorf("namespace_options.userns_options: no mappings: %w", fault.Invalid)
-	}
 	return &engine.UserNamespace{UIDs: idMaps(u.GetUids()), GIDs: idMaps(u.GetGids())}, nil
 }
 

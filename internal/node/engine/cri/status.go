@@ -33,7 +33,9 @@ func (s *Server) Status(_ context.Context, req *runtime.StatusRequest) (*runtime
 	}
 	for _, h := range s.engine.Handlers() {
 		resp.RuntimeHandlers = append(resp.RuntimeHandlers, &runtime.RuntimeHandler{
-			Name: h, Features: &runtime.RuntimeHandlerFeatures{RecursiveReadOnlyMounts: true},
+			Name: h, Features: &runtime.RuntimeHandlerFeatures{
+				RecursiveReadOnlyMounts: true, UserNamespaces: s.engine.UserNamespaces(h) == nil,
+			},
 		})
 	}
 	if !req.GetVerbose() {

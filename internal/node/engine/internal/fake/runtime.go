@@ -259,7 +259,13 @@ func (r *Runtime) Stats(_ context.Context, id string) (container.Stats, error) {
 func (r *Runtime) Namespaces(_ context.Context, pod string, want container.NamespaceRequest) (container.Namespaces, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ns := container.Namespaces{Net: want.Net}
+	var ns container.Namespaces
+	if len(want.UIDs) > 0 {
+		ns.User = "/proc/self/ns/user"
+	}
+	if want.Net {
+		ns.Net = "/proc/self/ns/net"
+	}
 	if want.IPC {
 		ns.IPC = "/proc/self/ns/ipc"
 	}
@@ -277,6 +283,9 @@ func (r *Runtime) ReleaseNamespaces(_ context.Context, pod string) error {
 	delete(r.spaces, pod)
 	return nil
 }
+
+// UserNamespaces says that there are.
+func (r *Runtime) UserNamespaces(string) error { return nil }
 
 // Left tells what was not given back: containers and pods' namespaces.
 func (r *Runtime) Left() []string {
