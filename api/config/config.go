@@ -101,6 +101,7 @@ type Gateway struct {
 	Enabled   bool   `yaml:"enabled"`
 	HTTPPort  int    `yaml:"httpPort"`
 	HTTPSPort int    `yaml:"httpsPort"`
+	AdminPort int    `yaml:"adminPort"` // of its counters, on loopback
 	Domain    string `yaml:"domain"` // apps are NAME.NAMESPACE.<domain>
 }
 
@@ -119,7 +120,7 @@ func Default() File {
 		Registry: Registry{Enabled: true, Port: 5000, Name: "registry.local", AnonymousPull: true},
 		Images:   Images{Parallel: 4},
 		Engine:   Engine{CgroupDriver: "cgroupfs"},
-		Gateway:  Gateway{Enabled: true, HTTPPort: 80, HTTPSPort: 443, Domain: "sampan.local"},
+		Gateway:  Gateway{Enabled: true, HTTPPort: 80, HTTPSPort: 443, AdminPort: 9180, Domain: "sampan.local"},
 		Log:      Log{Level: "info"},
 	}
 }
@@ -238,7 +239,7 @@ func (f *File) check() error {
 			return invalid("node.address", "%q is not an IP address", a)
 		}
 	}
-	for key, port := range map[string]int{"api.port": f.API.Port, "registry.port": f.Registry.Port, "gateway.httpPort": f.Gateway.HTTPPort, "gateway.httpsPort": f.Gateway.HTTPSPort} {
+	for key, port := range map[string]int{"api.port": f.API.Port, "registry.port": f.Registry.Port, "gateway.httpPort": f.Gateway.HTTPPort, "gateway.httpsPort": f.Gateway.HTTPSPort, "gateway.adminPort": f.Gateway.AdminPort} {
 		if port < 1 || port > 65535 {
 			return invalid(key, "%d is not a port", port)
 		}

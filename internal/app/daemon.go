@@ -27,6 +27,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout"
 )
 
 // Server runs the daemon of one node until ctx ends. programs is the directory
@@ -114,7 +115,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		if addons, err = gateway.Manifests(d.set.gateway(d.edgeImage())); err != nil {
 			return err
 		}
-		conf.Addons = append(conf.Addons, gateway.CRDs(), addons)
+		conf.Addons = append(conf.Addons, gateway.CRDs(), addons, rollout.Manifests())
 	}
 	if d.cluster, err = kube.New(conf, d.log.With("part", "kubernetes")); err != nil {
 		return err
@@ -174,6 +175,10 @@ func (d *daemon) parts() ([]run.Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	apps, err := d.apps()
+	if err != nil {
+		return nil, err
+	}
 	return slices.Concat([]run.Part{
 		{Name: "control", Service: serveUnix(client.Socket(d.set.RunDir), mux)},
 		{Name: "network", Service: d.network},
@@ -183,5 +188,17 @@ func (d *daemon) parts() ([]run.Part, error) {
 	}, registries, []run.Part{
 		{Name: "edge", Service: run.Func(d.importEdge)},
 		{Name: "kubernetes", Service: d.cluster, Start: 3 * time.Minute, Stop: 30 * time.Second},
-	}), nil
+	}, apps), nil
+}
+
+// apps is the controller of apps, where there is a gateway that they need.
+func (d *daemon) apps() ([]run.Part, error) {
+	if !d.set.Gateway.Enabled {
+		return nil, nil
+	}
+	c, err := rollout.New(d.set.rollout(d.cluster.SystemKubeconfig()), d.log.With("part", "apps"))
+	if err != nil {
+		return nil, err
+	}
+	return []run.Part{{Name: "apps", Service: c}}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout"
 )
 
 // settings turns the configuration file into each part's own Config. Where the
@@ -134,8 +135,20 @@ func (s settings) engine() engine.Config {
 
 func (s settings) gateway(image string) gateway.Deployment {
 	return gateway.Deployment{Image: image, DataDir: s.data("gateway"), Gateway: gateway.Config{
-		HTTPPort: s.Gateway.HTTPPort, HTTPSPort: s.Gateway.HTTPSPort, Domain: s.Gateway.Domain,
+		HTTPPort: s.Gateway.HTTPPort, HTTPSPort: s.Gateway.HTTPSPort, Domain: s.Gateway.Domain, Admin: s.gatewayAdmin(),
 	}}
+}
+
+// gatewayAdmin is where the gateway of this node tells what it has counted.
+func (s settings) gatewayAdmin() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Gateway.AdminPort))
+}
+
+func (s settings) rollout(kubeconfig string) rollout.Config {
+	return rollout.Config{
+		Kubeconfig: kubeconfig, Domain: s.Gateway.Domain,
+		Counters: []string{"http://" + s.gatewayAdmin() + "/v1/backends"},
+	}
 }
 
 func (s settings) criSocket() string { return s.run("cri.sock") }

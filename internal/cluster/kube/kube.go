@@ -67,6 +67,10 @@ func New(cfg Config, log *slog.Logger) (*Cluster, error) {
 // there as soon as New has returned.
 func (c *Cluster) AdminKubeconfig() string { return c.cfg.adminKubeconfig() }
 
+// SystemKubeconfig returns the path of the kubeconfig for what else runs in this
+// process: it may do everything, and is told apart from the administrator.
+func (c *Cluster) SystemKubeconfig() string { return c.cfg.kubeconfig(idSystem) }
+
 // CA returns the file with the authority that signs the cluster's certificates.
 func (c *Cluster) CA() string { return c.cfg.pair("ca").cert }
 
