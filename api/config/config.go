@@ -102,7 +102,7 @@ type Gateway struct {
 	HTTPPort  int    `yaml:"httpPort"`
 	HTTPSPort int    `yaml:"httpsPort"`
 	AdminPort int    `yaml:"adminPort"` // of its counters, on loopback
-	Domain    string `yaml:"domain"` // apps are NAME.NAMESPACE.<domain>
+	Domain    string `yaml:"domain"`    // apps are NAME.NAMESPACE.<domain>
 }
 
 // Log configures the daemon's own log.
