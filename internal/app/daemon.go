@@ -168,7 +168,6 @@ func (d *daemon) parts() ([]run.Part, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", d.status)
 	node := local.New(local.Config{LogDir: d.set.data("log", "containers"), BuildDeb: d.buildDeb}, d.engine, d.images, d.log.With("part", "local"))
-	d.closers = append(d.closers, func() error { node.Close(); return nil })
 	mux.Handle("/v1/", node)
 	server := cri.New(cri.Config{Socket: d.set.criSocket(), Version: d.version, ImageDir: d.set.data("images")}, d.engine, d.log.With("part", "cri"))
 	registries, err := d.registries()
@@ -184,6 +183,7 @@ func (d *daemon) parts() ([]run.Part, error) {
 		{Name: "network", Service: d.network},
 		{Name: "snapshots", Service: d.snapshots},
 		{Name: "engine", Service: d.engine},
+		{Name: "local", Service: node},
 		{Name: "cri", Service: server},
 	}, registries, []run.Part{
 		{Name: "edge", Service: run.Func(d.importEdge)},

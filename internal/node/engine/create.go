@@ -19,6 +19,9 @@ import (
 // CreateContainer makes a container's filesystem and its description. Nothing
 // runs before StartContainer. When it fails nothing is left.
 func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg ContainerConfig) (Container, error) {
+	if err := e.begun(); err != nil {
+		return Container{}, err
+	}
 	p, err := e.findPod(owner, podID)
 	if err != nil {
 		return Container{}, err

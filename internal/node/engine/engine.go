@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -42,6 +43,7 @@ type Engine struct {
 	cdi     *cdi.Cache
 	unpacks singleflight.Group
 	machine machine
+	running atomic.Bool  // the records are in line with what runs
 	users   func() error // tells, from the first call on, why there are no user namespaces
 
 	mu         sync.Mutex
@@ -151,6 +153,8 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 	if err := e.reconcile(ctx); err != nil {
 		return err
 	}
+	e.sweep(ctx)
+	e.running.Store(true)
 	ready()
 	for exit := range exits {
 		e.exited(exit)
@@ -158,6 +162,15 @@ func (e *Engine) Run(ctx context.Context, ready func()) error {
 	e.background.Wait()
 	if ctx.Err() == nil {
 		return fmt.Errorf("listen for exits: the runtime hung up: %w", fault.Unavailable)
+	}
+	return nil
+}
+
+// begun refuses to make anything before Run is ready: it would be swept away as
+// what a crash left.
+func (e *Engine) begun() error {
+	if !e.running.Load() {
+		return fmt.Errorf("the engine is starting: %w", fault.Unavailable)
 	}
 	return nil
 }

@@ -49,8 +49,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// start opens an engine on what is there, as a restarted daemon does.
-func (w *world) start() {
+// open opens an engine on what is there, as a restarted daemon does.
+func (w *world) open() *engine.Engine {
 	w.t.Helper()
 	e, err := engine.Open(engine.Config{Dir: w.dir, Pause: []string{"/bin/true"}, Handlers: []string{"runc"}}, engine.Parts{
 		Runtime: w.runtime, Network: w.network, Snapshots: w.snapshots, Images: w.images,
@@ -59,6 +59,13 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return e
+}
+
+// start opens and runs one.
+func (w *world) start() {
+	w.t.Helper()
+	e := w.open()
 	w.Engine = e
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
@@ -291,19 +298,6 @@ func TestAnOrphanedOneOffIsRemovedAtItsEnd(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Error("it is still there after its end")
-}
-
-func TestWhatACrashLeftIsRemoved(t *testing.T) {
-	needRoot(t)
-	w := newWorld(t)
-	w.stop()
-	for _, d := range []string{"pods/half", "containers/half"} {
-		if err := os.MkdirAll(filepath.Join(w.dir, d), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.start()
-	w.left()
 }
 
 func TestNamesAreReserved(t *testing.T) {

@@ -77,6 +77,8 @@ type Runtime interface {
 type Network interface {
 	Attach(ctx context.Context, pod network.Pod) (network.Attachment, error)
 	Detach(ctx context.Context, podID string) error
+	// Sweep detaches every pod that is not among known.
+	Sweep(ctx context.Context, known []string) error
 }
 
 // Snapshots gives containers writable filesystems. *snapshot.Store is the real one.
@@ -95,6 +97,8 @@ type Snapshots interface {
 	View(ctx context.Context, name, parent string) (snapshot.Mount, error)
 	// Remove deletes a prepared filesystem. Repeating it is not an error.
 	Remove(ctx context.Context, name string) error
+	// Prepared lists the names of all prepared filesystems.
+	Prepared(ctx context.Context) []string
 	// Usage tells how much a prepared filesystem's writable part holds.
 	Usage(ctx context.Context, name string) (snapshot.Usage, error)
 	// Collect deletes committed layers that no prepared filesystem stands on and

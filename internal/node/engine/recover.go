@@ -117,6 +117,33 @@ func (e *Engine) reconcile(ctx context.Context) error {
 	return nil
 }
 
+// sweep gives back what a crash left with the network and the snapshots: what
+// no record of ours names. Failing costs space, so it does not stop the engine.
+func (e *Engine) sweep(ctx context.Context) {
+	var pods []string
+	for _, p := range e.allPods() {
+		pods = append(pods, p.rec.ID)
+	}
+	if err := e.parts.Network.Sweep(ctx, pods); err != nil {
+		e.log.Warn("pods that are no more keep their place in the network", "err", err)
+	}
+	used := map[string]bool{}
+	for _, c := range e.members(func(*ctr) bool { return true }) {
+		rec := c.get()
+		used[rec.ID] = true
+		for _, view := range rec.ImageViews {
+			used[view] = true
+		}
+	}
+	for _, name := range e.parts.Snapshots.Prepared(ctx) {
+		if used[name] {
+			continue
+		}
+		err := e.parts.Snapshots.Remove(ctx, name)
+		e.log.Info("removed a filesystem that no container has", "snapshot", name, "err", err)
+	}
+}
+
 // removeWhenEnded takes over from an API whose connection went with the last
 // daemon.
 func (e *Engine) removeWhenEnded(ctx context.Context, p *pod) {

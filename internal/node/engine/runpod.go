@@ -15,6 +15,9 @@ import (
 
 // RunPod makes a pod. When it fails nothing of it is left.
 func (e *Engine) RunPod(ctx context.Context, cfg PodConfig) (Pod, error) {
+	if err := e.begun(); err != nil {
+		return Pod{}, err
+	}
 	if err := e.checkPod(&cfg); err != nil {
 		return Pod{}, err
 	}

@@ -55,7 +55,7 @@ type Server struct {
 	closed bool
 }
 
-// New returns a server, to be closed before the engine ends.
+// New returns a server. Run or Close must end it before the engine ends.
 func New(cfg Config, e *engine.Engine, images Images, log *slog.Logger) *Server {
 	s := &Server{cfg: cfg, engine: e, images: images, log: log, mux: http.NewServeMux()}
 	s.base, s.end = context.WithCancel(context.Background())
@@ -100,6 +100,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(s.base, cancel)()
 	s.mux.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// Run closes the server when ctx ends. As a part that starts after the engine it
+// ends the calls while the engine can still finish them.
+func (s *Server) Run(ctx context.Context, ready func()) error {
+	ready()
+	<-ctx.Done()
+	s.Close()
+	return nil
 }
 
 // Close hangs up on clients and waits for the calls under way. Containers go on;

@@ -62,6 +62,14 @@ func (n *Network) Detach(_ context.Context, id string) error {
 	return nil
 }
 
+// Sweep takes away those of unknown pods.
+func (n *Network) Sweep(_ context.Context, known []string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.attached, func(id string, _ network.Attachment) bool { return !slices.Contains(known, id) })
+	return nil
+}
+
 // Left tells which pods still have an address.
 func (n *Network) Left() []string {
 	n.mu.Lock()
@@ -157,6 +165,9 @@ func (s *Snapshots) Collect(_ context.Context, keep map[string]bool) (int64, err
 	maps.DeleteFunc(s.parents, func(key, _ string) bool { return !keep[key] })
 	return 0, nil
 }
+
+// Prepared lists them.
+func (s *Snapshots) Prepared(context.Context) []string { return s.Left() }
 
 // Left tells which filesystems are still prepared.
 func (s *Snapshots) Left() []string {
