@@ -8,6 +8,7 @@
 //	app/edge    runs what users' traffic passes through: gateway and DNS
 //
 //	front/cli      is the command line: read the request, call the API, print the answer
+//	front/compose  turns compose files into apps and what they name
 //	front/bundle   carries programs inside another program's file
 //
 //	platform/registry      serves images, with access and quota

@@ -15,10 +15,11 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/cluster/kubectl"
+	"github.com/sampan-cloud/sampan/internal/front/compose"
 )
 
 // Main is the daemon program: `server` runs the node, `down` takes away what it
-// leaves, `kubectl` is the upstream client. It returns the exit code.
+// leaves, `kubectl` is the upstream client, `compose` reads compose files. It returns the exit code.
 func Main(ctx context.Context, args []string, version string, in io.Reader, out, errOut io.Writer) int {
 	err := dispatch(ctx, args, version, in, out, errOut)
 	var code exitCode
@@ -78,6 +79,8 @@ func dispatch(ctx context.Context, args []string, version string, in io.Reader, 
 			return fmt.Errorf("sampand merge-kubeconfig FILE: %w", fault.Invalid)
 		}
 		return mergeKubeconfig(f, fs.Arg(0), out)
+	case "compose":
+		return compose.Main(ctx, args[1:], in, out, errOut)
 	case "kubectl":
 		if code := kubectl.Run(ctx, client.AdminKubeconfig(config.DataDir), args[1:], in, out, errOut); code != 0 {
 			return exitCode(code)

@@ -40,17 +40,31 @@ func (a *app) compose(ctx context.Context, files, profiles []string) ([]applied,
 			Object object
 			Place  string
 		}
-		Notes []string
+		Notes []composeNote
 	}
 	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		return nil, fmt.Errorf("sampand compose: %w", err)
 	}
 	for _, n := range result.Notes {
-		fmt.Fprintln(a.Err, n)
+		fmt.Fprintln(a.Err, a.composeNote(n))
 	}
 	var all []applied
 	for _, o := range result.Objects {
 		all = append(all, applied{o.Object, func(string) string { return o.Place }})
 	}
 	return all, nil
+}
+
+// composeNote is something in a compose file that is not done as it stands.
+type composeNote struct {
+	Place, Field, Why string
+	Args              []string
+}
+
+func (a *app) composeNote(n composeNote) string {
+	args := make([]any, len(n.Args))
+	for i, arg := range n.Args {
+		args[i] = arg
+	}
+	return n.Place + ": " + n.Field + ": " + a.text.get("deploy.note."+n.Why, args...)
 }

@@ -121,7 +121,7 @@ func TestDeployRefusesWhatMakesNoSense(t *testing.T) {
 		"deploy web --image x --steps ten":     `--steps "ten"`,
 		"deploy web --image x -f app.yaml":     "not both",
 		"deploy -f testdata/missing.yaml":      "missing.yaml",
-		"deploy -f testdata/bad/indent.yaml":   "testdata/bad/indent.yaml:3: ",
+		"deploy -f testdata/bad/indent.yaml":   "testdata/bad/indent.yaml:3:15: mapping values are not allowed",
 		"deploy -f testdata/bad/kind.yaml":     "testdata/bad/kind.yaml:2:1: apps/v1 Deployment is no App",
 		"deploy -f testdata/bad/cycle.yaml":    "depends on itself",
 		"deploy -f testdata/bad/scalar.yaml":   "testdata/bad/scalar.yaml:1:1: not an object",

@@ -95,6 +95,7 @@ func (a *app) readFile(file string) ([]document, error) {
 	var err error
 	if file == "-" {
 		data, err = io.ReadAll(a.In)
+		a.In = bytes.NewReader(data) // for who reads it again as a compose file
 	} else {
 		data, err = os.ReadFile(file)
 	}

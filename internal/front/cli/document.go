@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
@@ -33,7 +33,7 @@ func parseDocuments(file string, r io.Reader) ([]document, error) {
 			return docs, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", yamlPlace(file, err), fault.Invalid)
+			return nil, misplaced(file, err)
 		}
 		if len(n.Content) == 0 || n.Content[0].Tag == "!!null" {
 			continue // nothing between two separators
@@ -46,15 +46,13 @@ func parseDocuments(file string, r io.Reader) ([]document, error) {
 	}
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): (.*)$`)
-
-// yamlPlace puts the parser's words into the form FILE:LINE: WHAT. It gives no
-// column for what is not even YAML.
-func yamlPlace(file string, err error) string {
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		return file + ":" + m[1] + ": " + m[2]
+// misplaced puts the parser's words into the form FILE:LINE:COLUMN: WHAT.
+func misplaced(file string, err error) error {
+	var at *yaml.LoadError
+	if errors.As(err, &at) && at.Mark.Line > 0 {
+		return fmt.Errorf("%s:%d:%d: %s: %w", file, at.Mark.Line, at.Mark.Column, at.Message, fault.Invalid)
 	}
-	return file + ": " + strings.TrimPrefix(err.Error(), "yaml: ")
+	return fmt.Errorf("%s: %w: %w", file, err, fault.Invalid)
 }
 
 var fieldPart = regexp.MustCompile(`[^.\[\]]+|\[[^\]]*\]`)
