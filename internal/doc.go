@@ -12,6 +12,7 @@
 //	front/bundle   carries programs inside another program's file
 //
 //	platform/registry      serves images, with access and quota
+//	platform/rollout            makes apps of containers, scales them and ships them in steps
 //	platform/gateway            gives every app a name, a certificate and a route
 //	platform/gateway/route      finds the rule that a request falls under
 //	platform/gateway/upstream   keeps the places that requests go to

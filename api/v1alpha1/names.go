@@ -8,6 +8,12 @@ const (
 	// LabelRevision is the revision ("r3") that an object belongs to.
 	LabelRevision = Group + "/revision"
 
+	// AnnotationListening is on a revision's Service whose copies have no
+	// readiness check of their own: one that takes a connection is ready. A
+	// gateway that holds requests may try such a copy before the cluster says
+	// that it is ready, which is asked once a second only.
+	AnnotationListening = Group + "/ready-when-listening"
+
 	// AnnotationWake is set on an App by the gateway, to the time (RFC 3339
 	// with nanoseconds) of a request that found no copy.
 	AnnotationWake = Group + "/wake"

@@ -92,6 +92,9 @@ type RolloutStatus struct {
 	From string `json:"from,omitempty"`
 	// Starting, Watching, Done or TakenBack.
 	Phase Phase `json:"phase"`
+	// Whether it goes back to an earlier revision, which needs no steps.
+	// +optional
+	Rollback bool `json:"rollback,omitempty"`
 	// The step, from 0.
 	// +optional
 	Step int32 `json:"step"`

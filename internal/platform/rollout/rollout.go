@@ -121,8 +121,11 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	// The library wants one logger for the whole process; the first one stays.
+	quiet := logr.FromSlogHandler(warnings{c.log.Handler()})
+	ctrl.SetLogger(quiet)
 	mgr, err := ctrl.NewManager(conn, manager.Options{
-		Scheme: scheme, Logger: logr.FromSlogHandler(c.log.Handler()),
+		Scheme: scheme, Logger: quiet,
 		Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		Cache: cacheOptions(c.cfg.Namespace), Client: clientOptions(),
 	})
@@ -161,3 +164,18 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	}
 	return nil
 }
+
+// warnings lets pass what an operator should read: not that each of a dozen
+// watches has begun.
+type warnings struct{ slog.Handler }
+
+// Enabled says whether a line of this level is written.
+func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
+}
+
+// WithAttrs keeps the limit.
+func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
+
+// WithGroup keeps the limit.
+func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }

@@ -145,7 +145,11 @@ func (p *pass) reportServing(deployments map[string]*appsv1.Deployment, shares [
 		}
 		st.Revisions = append(st.Revisions, rs)
 	}
-	p.count(answer.Copies)
+	total := int32(0)
+	for _, n := range want {
+		total += n
+	}
+	p.count(total)
 	p.report(p.serving(answer))
 }
 

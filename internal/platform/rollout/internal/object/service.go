@@ -26,8 +26,12 @@ func LiveService(app *v1alpha1.App, r Revision) *corev1.Service {
 // RevisionService is one revision, for the gateway, which asks for its
 // endpoints and needs no address.
 func RevisionService(app *v1alpha1.App, r Revision) *corev1.Service {
+	m := meta(app, Name(app, r.Name), r.Name)
+	if h := r.Spec.Health; h.Readiness == nil && h.Startup == nil {
+		m.Annotations = map[string]string{v1alpha1.AnnotationListening: "true"}
+	}
 	return &corev1.Service{
-		ObjectMeta: meta(app, Name(app, r.Name), r.Name),
+		ObjectMeta: m,
 		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Ports: servicePorts(&r.Spec), Selector: Selector(app, r.Name)},
 	}
 }
