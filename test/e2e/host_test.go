@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sampan-cloud/sampan/api/config"
 	"github.com/sampan-cloud/sampan/test/need"
 )
 
@@ -26,6 +27,8 @@ type host struct {
 	outer string // the link's end on the real machine
 	addr  string // its address
 	dir   string
+
+	instance string // what everything of its cloud on the machine is called after
 }
 
 // prefix begins the name of every host.
@@ -76,6 +79,7 @@ func makeHost(more string) (*host, error) {
 	}
 	h.addr = fmt.Sprintf("198.18.%d.2", n)
 	h.dir = filepath.Join(os.TempDir(), h.name)
+	h.instance = config.File{DataDir: h.data()}.Instance()
 	for _, args := range [][]string{
 		{"netns", "add", h.name},
 		{"link", "set", h.outer + "p", "netns", h.name, "name", "eth0"},

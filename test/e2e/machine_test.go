@@ -51,17 +51,6 @@ func (h *host) look(t testing.TB) machine {
 	return m
 }
 
-// instance is what everything of this cloud on the machine is called after.
-func (h *host) instance() string {
-	out, _ := h.sampan("config", "show")
-	for line := range strings.Lines(out) {
-		if run, ok := strings.CutPrefix(strings.TrimSpace(line), "runDir: /run/"); ok {
-			return run
-		}
-	}
-	return "?"
-}
-
 // places are where a cloud puts files outside its data directory.
 func (h *host) places() []string {
 	return []string{"/run", "/etc/docker", "/etc/containers", "/etc/systemd/system", "/etc/cni", "/var/run/netns",
@@ -77,7 +66,7 @@ func (h *host) below(dir string) string {
 			return nil // others come and go
 		}
 		target, _ := os.Readlink(path)
-		if strings.HasPrefix(path, h.dir) || strings.HasPrefix(target, h.dir) || strings.Contains(path, h.instance()) {
+		if strings.HasPrefix(path, h.dir) || strings.HasPrefix(target, h.dir) || strings.Contains(path, h.instance) {
 			fmt.Fprintln(&b, path)
 		}
 		return nil
@@ -94,7 +83,7 @@ func (h *host) processes() string {
 		exe, _ := os.Readlink(filepath.Join(dir, "exe"))
 		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
 		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if strings.HasPrefix(exe, h.data()) || bytes.Contains(groups, []byte(h.instance())) {
+		if strings.HasPrefix(exe, h.data()) || bytes.Contains(groups, []byte(h.instance)) {
 			fmt.Fprintf(&b, "%s %s %s\n", filepath.Base(dir), exe, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}))
 		}
 	}
@@ -110,7 +99,7 @@ func (h *host) mounts(t testing.TB) string {
 	}
 	var b strings.Builder
 	for line := range strings.Lines(string(data)) {
-		if strings.Contains(line, h.dir) || strings.Contains(line, h.instance()) {
+		if strings.Contains(line, h.dir) || strings.Contains(line, h.instance) {
 			b.WriteString(line)
 		}
 	}
