@@ -89,12 +89,9 @@ func cors(c *route.CORS, w http.ResponseWriter, r *http.Request) bool {
 	allowed := slices.ContainsFunc(c.Origins, func(o string) bool { return originMatches(o, origin) })
 	if allowed {
 		h := w.Header()
-		// A star would not be taken together with credentials.
-		if len(c.Origins) == 1 && c.Origins[0] == "*" && !c.Credentials {
-			origin = "*"
-		} else {
-			h.Add("Vary", "Origin")
-		}
+		// The origin and not a star: that would not do for requests with cookies,
+		// which a page may send whatever we answer.
+		h.Add("Vary", "Origin")
 		h.Set("Access-Control-Allow-Origin", origin)
 		if c.Credentials {
 			h.Set("Access-Control-Allow-Credentials", "true")
@@ -105,9 +102,8 @@ func cors(c *route.CORS, w http.ResponseWriter, r *http.Request) bool {
 			if c.MaxAge > 0 {
 				h.Set("Access-Control-Max-Age", strconv.Itoa(c.MaxAge))
 			}
-		} else {
-			listed(h, "Access-Control-Expose-Headers", c.Expose, c.Credentials, "")
 		}
+		listed(h, "Access-Control-Expose-Headers", c.Expose, c.Credentials, "")
 	}
 	if preflight {
 		w.WriteHeader(http.StatusNoContent)

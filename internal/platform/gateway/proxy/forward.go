@@ -119,6 +119,14 @@ func forwardedFor(h http.Header) []string {
 func (p *Proxy) answered(resp *http.Response) error {
 	x := exchangeOf(resp.Request.Context())
 	p.count(x, resp.StatusCode)
+	if x.Filters.CORS != nil {
+		// The rule speaks for the app, and two answers are none.
+		for name := range resp.Header {
+			if strings.HasPrefix(name, "Access-Control-") {
+				delete(resp.Header, name)
+			}
+		}
+	}
 	if f := x.backend.Filters; f != nil {
 		f.Response.Apply(resp.Header)
 	}

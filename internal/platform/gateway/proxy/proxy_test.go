@@ -1,0 +1,511 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
+)
+
+// bench is a Proxy behind a real listener, with Services that exist only here.
+type bench struct {
+	*Proxy
+	t     *testing.T
+	set   *upstream.Set
+	url   string
+	port  int
+	wakes chan string
+}
+
+type wakeTo chan string
+
+func (w wakeTo) Wake(namespace, app string) { w <- namespace + "/" + app }
+
+func newBench(t *testing.T, cfg Config) *bench {
+	t.Helper()
+	if cfg.Hold.Limit == 0 {
+		cfg.Hold = upstream.HoldConfig{Max: 10, Limit: 5 * time.Second, Again: time.Second}
+	}
+	b := &bench{t: t, set: upstream.NewSet(NewTransport), wakes: make(chan string, 100)}
+	b.Proxy = New(cfg, wakeTo(b.wakes), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.Serve(b.port, w, r) }))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(func() { s.Close(); b.Wait() })
+	b.url, b.port = s.URL, s.Listener.Addr().(*net.TCPAddr).Port
+	return b
+}
+
+// service makes a Service whose endpoints are at addrs.
+func (b *bench) service(name string, protocol upstream.Protocol, addrs ...string) *upstream.Port {
+	p := b.set.Service("shop/"+name).Port(80, protocol)
+	p.SetAddrs(addrs)
+	return p
+}
+
+// rule puts one rule for everything in force.
+func (b *bench) rule(r *route.Rule) {
+	if len(r.Matches) == 0 {
+		r.Matches = []route.Match{{}}
+	}
+	t, _ := route.Build([]route.Listener{{Port: b.port, Routes: []*route.Route{{Name: "HTTPRoute shop/web", Rules: []*route.Rule{r}}}}})
+	b.Swap(t)
+}
+
+func to(ports ...*upstream.Port) []route.Backend {
+	var out []route.Backend
+	for _, p := range ports {
+		out = append(out, route.Backend{Weight: 1, Port: p})
+	}
+	return out
+}
+
+// do sends a request and returns its answer with the body read.
+func (b *bench) do(method, path, body string, headers ...string) (*http.Response, string) {
+	b.t.Helper()
+	var in io.Reader
+	if body != "" {
+		in = strings.NewReader(body)
+	}
+	req, err := http.NewRequest(method, b.url+path, in)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			req.Host = value
+		}
+		req.Header.Set(name, value)
+	}
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp, string(text)
+}
+
+// app is a backend, and its address.
+func app(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func says(word string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, word)
+	}
+}
+
+// deadAddr is an address at which nobody listens.
+func deadAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestTheAppSeesWhoAskedAndHow(t *testing.T) {
+	var got http.Header
+	var host, uri string
+	addr := app(t, func(_ http.ResponseWriter, r *http.Request) { got, host, uri = r.Header.Clone(), r.Host, r.RequestURI })
+	for name, tt := range map[string]struct {
+		trusted []netip.Prefix
+		want    map[string]string
+	}{
+		"a stranger's word is not believed": {nil, map[string]string{"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Real-Ip": "127.0.0.1"}},
+		"a trusted proxy's is": {[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, map[string]string{
+			"X-Forwarded-For": "198.51.100.7, 127.0.0.1", "X-Forwarded-Proto": "https", "X-Real-Ip": "198.51.100.7",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Config{Trusted: tt.trusted})
+			b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, addr))})
+			b.do("GET", "/a%2Fb?x=1;y=2", "", "Host: web.test", "X-Forwarded-For: 198.51.100.7", "X-Forwarded-Proto: https", "Connection: X-Secret", "X-Secret: 1")
+			for k, v := range tt.want {
+				if got.Get(k) != v {
+					t.Errorf("%s = %q; want %q", k, got.Get(k), v)
+				}
+			}
+			if host != "web.test" || uri != "/a%2Fb?x=1;y=2" || got.Get("X-Secret") != "" {
+				t.Errorf("the app got %s of %s with X-Secret %q; want the address as it was sent and no hop-by-hop header", uri, host, got.Get("X-Secret"))
+			}
+		})
+	}
+}
+
+func TestAnEndpointThatRefusesIsPassedOver(t *testing.T) {
+	b := newBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, deadAddr(t), deadAddr(t), app(t, says("alive"))))})
+	for i := range 20 {
+		if resp, body := b.do("POST", "/", "order "+strconv.Itoa(i)); resp.StatusCode != 200 || body != "alive" {
+			t.Fatalf("request %d = %d %q; want 200 from the endpoint that lives", i, resp.StatusCode, body)
+		}
+	}
+}
+
+func TestARequestThatWasSentIsNotSentAgain(t *testing.T) {
+	var seen atomic.Int64
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		seen.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		panic(http.ErrAbortHandler) // the connection ends without an answer
+	})
+	b := newBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, addr, addr))})
+	if resp, body := b.do("POST", "/", "order"); resp.StatusCode != 502 || seen.Load() != 1 {
+		t.Errorf("POST = %d %q after %d attempts; want 502 after one", resp.StatusCode, body, seen.Load())
+	}
+}
+
+func TestWhatTheGatewayAnswersItself(t *testing.T) {
+	b := newBench(t, Config{})
+	stuck := app(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // a server sees that its client has gone only after that
+		<-r.Context().Done()
+	})
+	for name, tt := range map[string]struct {
+		rule *route.Rule
+		code int
+		text string
+	}{
+		"a backend that is missing":   {&route.Rule{Backends: []route.Backend{{Weight: 1, Missing: "there is no Service shop/web"}}}, 500, "there is no Service shop/web"},
+		"no backend":                  {&route.Rule{}, 500, "no backend has a weight"},
+		"backends without a weight":   {&route.Rule{Backends: []route.Backend{{Port: b.service("x", upstream.HTTP1, deadAddr(t))}}}, 500, "no backend has a weight"},
+		"no endpoint":                 {&route.Rule{Backends: to(b.service("empty", upstream.HTTP1))}, 503, "no endpoint is ready"},
+		"no endpoint that answers":    {&route.Rule{Backends: to(b.service("dead", upstream.HTTP1, deadAddr(t)))}, 503, "no endpoint can be reached"},
+		"an app that takes too long":  {&route.Rule{Timeout: 50 * time.Millisecond, Backends: to(b.service("stuck", upstream.HTTP1, stuck))}, 504, "no answer in time"},
+		"an attempt that takes long":  {&route.Rule{BackendTimeout: 50 * time.Millisecond, Backends: to(b.service("stuck2", upstream.HTTP1, stuck))}, 504, "no answer in time"},
+		"a body larger than allowed":  {&route.Rule{Policy: &route.Policy{MaxBody: 3}, Backends: to(b.service("any", upstream.HTTP1, app(t, says("ok"))))}, 413, "larger than allowed"},
+		"HTTP where HTTPS is ordered": {&route.Rule{Policy: &route.Policy{HTTPSOnly: true}, Backends: to(b.service("any", upstream.HTTP1))}, 308, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.rule(tt.rule)
+			resp, body := b.do("POST", "/", "four")
+			if resp.StatusCode != tt.code || !strings.Contains(body, tt.text) {
+				t.Errorf("POST = %d %q; want %d with %q", resp.StatusCode, body, tt.code, tt.text)
+			}
+			if (tt.code == 503) != (resp.Header.Get("Retry-After") != "") {
+				t.Errorf("Retry-After = %q with %d", resp.Header.Get("Retry-After"), tt.code)
+			}
+		})
+	}
+	b.Swap(&route.Table{})
+	if resp, body := b.do("GET", "/x", "", "Host: web.test"); resp.StatusCode != 404 || !strings.Contains(body, "no route for web.test/x") {
+		t.Errorf("GET without a route = %d %q; want 404 that names it", resp.StatusCode, body)
+	}
+}
+
+func TestRequestsAreHeldWhileAnAppStarts(t *testing.T) {
+	b := newBench(t, Config{Hold: upstream.HoldConfig{Max: 3, Limit: 5 * time.Second, Again: time.Minute}})
+	p := b.service("web", upstream.HTTP1)
+	p.Service.SetApp("web")
+	b.rule(&route.Rule{Backends: to(p)})
+	answers := make(chan string, 3)
+	for range 3 {
+		go func() {
+			resp, body := b.do("POST", "/", "order")
+			answers <- fmt.Sprint(resp.StatusCode, " ", body)
+		}()
+	}
+	if got := <-b.wakes; got != "shop/web" {
+		t.Errorf("woken = %s; want shop/web", got)
+	}
+	waitFor(t, "three requests held", func() bool { return p.Service.Stats.Held.Load() == 3 })
+	if resp, body := b.do("GET", "/", ""); resp.StatusCode != 503 || !strings.Contains(body, "too many requests wait") {
+		t.Errorf("the fourth request = %d %q; want 503", resp.StatusCode, body)
+	}
+	p.SetAddrs([]string{app(t, says("awake"))})
+	for range 3 {
+		if got := <-answers; got != "200 awake" {
+			t.Errorf("held request = %q; want 200 awake", got)
+		}
+	}
+	if n := len(b.wakes); n != 0 {
+		t.Errorf("the App was woken %d times more; want once for all", n)
+	}
+}
+
+func TestAHeldRequestGivesUp(t *testing.T) {
+	b := newBench(t, Config{Hold: upstream.HoldConfig{Max: 3, Limit: 50 * time.Millisecond, Again: time.Minute}})
+	p := b.service("web", upstream.HTTP1)
+	p.Service.SetApp("web")
+	b.rule(&route.Rule{Backends: to(p)})
+	if resp, body := b.do("GET", "/", ""); resp.StatusCode != 503 || !strings.Contains(body, "did not start in time") {
+		t.Errorf("GET = %d %q; want 503", resp.StatusCode, body)
+	}
+	// A client that hangs up is not held on.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", b.url, nil)
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Error("a request without an endpoint was answered within 10 ms")
+	}
+	waitFor(t, "nothing held", func() bool { return p.Service.Stats.Held.Load() == 0 })
+}
+
+func TestAnEndpointThatLeftFinishesWhatItHas(t *testing.T) {
+	began, finish := make(chan struct{}), make(chan struct{})
+	leaving := app(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(began)
+		<-finish
+		fmt.Fprint(w, "leaving")
+	})
+	b := newBench(t, Config{})
+	p := b.service("web", upstream.HTTP1, leaving)
+	b.rule(&route.Rule{Backends: to(p)})
+	first := make(chan string)
+	go func() { _, body := b.do("GET", "/", ""); first <- body }()
+	<-began
+	p.SetAddrs([]string{app(t, says("next"))})
+	for range 10 {
+		if _, body := b.do("GET", "/", ""); body != "next" {
+			t.Fatalf("a new request went to %q; want next", body)
+		}
+	}
+	close(finish)
+	if got := <-first; got != "leaving" {
+		t.Errorf("the request under way = %q; want leaving", got)
+	}
+}
+
+func TestWeightsDivideRequests(t *testing.T) {
+	b := newBench(t, Config{})
+	old, next := b.service("old", upstream.HTTP1, app(t, says("old"))), b.service("new", upstream.HTTP1, app(t, says("new")))
+	b.rule(&route.Rule{Backends: []route.Backend{{Weight: 80, Port: old}, {Weight: 20, Port: next}}})
+	n := 0
+	for range 1000 {
+		w := httptest.NewRecorder()
+		b.Serve(b.port, w, httptest.NewRequest("GET", "/", nil))
+		if w.Body.String() == "new" {
+			n++
+		}
+	}
+	if n < 140 || n > 260 {
+		t.Errorf("%d of 1000 requests went to the backend with a weight of 20 in 100; want about 200", n)
+	}
+}
+
+func TestAStickyClientStays(t *testing.T) {
+	b := newBench(t, Config{})
+	old, next := b.service("old", upstream.HTTP1, app(t, says("old"))), b.service("new", upstream.HTTP1, app(t, says("new")))
+	split := func(s *route.Sticky, share int) {
+		b.rule(&route.Rule{Sticky: s, Backends: []route.Backend{{Weight: share, Port: next}, {Weight: 100 - share, Port: old}}})
+	}
+	for name, tt := range map[string]struct {
+		sticky *route.Sticky
+		header func(client int) string
+	}{
+		"by a header": {&route.Sticky{By: route.ByHeader, Name: "X-User"}, func(c int) string { return "X-User: user-" + strconv.Itoa(c) }},
+		"by a cookie": {&route.Sticky{By: route.ByCookie, Name: "c"}, func(c int) string { return "Cookie: c=id" + strconv.Itoa(c) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			came := 0
+			for c := range 100 {
+				split(tt.sticky, 20)
+				_, before := b.do("GET", "/", "", tt.header(c))
+				_, again := b.do("GET", "/", "", tt.header(c))
+				split(tt.sticky, 50)
+				_, after := b.do("GET", "/", "", tt.header(c))
+				if before != again || before == "new" && after != "new" {
+					t.Fatalf("client %d saw %s, %s, and %s when the share grew", c, before, again, after)
+				}
+				if before == "new" {
+					came++
+				}
+			}
+			if came < 8 || came > 35 {
+				t.Errorf("%d of 100 clients see the new version at 20 %%", came)
+			}
+		})
+	}
+	split(&route.Sticky{By: route.ByCookie}, 50)
+	if resp, _ := b.do("GET", "/", ""); len(resp.Cookies()) != 1 || resp.Cookies()[0].Name != cookieName || !resp.Cookies()[0].HttpOnly {
+		t.Errorf("cookies = %v; want one that scripts cannot read", resp.Cookies())
+	}
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 5 s: %s", what)
+		}
+	}
+}
+
+func TestAStreamArrivesAsItIsSent(t *testing.T) {
+	next := make(chan struct{})
+	addr := app(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := range 3 {
+			fmt.Fprintf(w, "data: %d\n\n", i)
+			_ = http.NewResponseController(w).Flush()
+			<-next
+		}
+	})
+	b := newBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, addr))})
+	resp, err := http.Get(b.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for i := range 3 {
+		if !lines.Scan() || lines.Text() != "data: "+strconv.Itoa(i) {
+			t.Fatalf("event %d = %q, %v", i, lines.Text(), lines.Err())
+		}
+		lines.Scan() // the empty line
+		next <- struct{}{}
+	}
+}
+
+func TestAnUpgradedConnectionGoesBothWays(t *testing.T) {
+	addr := app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "websocket" {
+			http.Error(w, "no upgrade", 400)
+			return
+		}
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		rw.Flush()
+		line, _ := rw.ReadString('\n')
+		fmt.Fprint(rw, "echo "+line)
+		rw.Flush()
+	})
+	b := newBench(t, Config{})
+	p := b.service("web", upstream.HTTP1, addr)
+	b.rule(&route.Rule{Backends: to(p)})
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: web.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	in := bufio.NewReader(c)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil || resp.StatusCode != 101 {
+		t.Fatalf("upgrade = %v, %v; want 101", resp, err)
+	}
+	if p.Service.Stats.InFlight.Load() != 1 || p.Endpoints()[0].InFlight() != 1 {
+		t.Errorf("in flight = %d, at the endpoint %d; an open connection is one", p.Service.Stats.InFlight.Load(), p.Endpoints()[0].InFlight())
+	}
+	fmt.Fprint(c, "hello\n")
+	if line, err := in.ReadString('\n'); line != "echo hello\n" {
+		t.Errorf("answer = %q, %v; want echo hello", line, err)
+	}
+	c.Close()
+	waitFor(t, "the connection is no longer counted", func() bool {
+		return p.Service.Stats.InFlight.Load() == 0 && p.Endpoints()[0].InFlight() == 0
+	})
+}
+
+func TestHTTP2GoesThroughWithItsTrailers(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "Grpc-Status")
+		w.Header().Set("Proto", r.Proto)
+		buf := make([]byte, 4)
+		for {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			_ = http.NewResponseController(w).Flush()
+			if err != nil {
+				break
+			}
+		}
+		w.Header().Set("Grpc-Status", "0")
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	defer s.Close()
+	b := newBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("grpc", upstream.H2C, s.Listener.Addr().String()))})
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	defer tr.CloseIdleConnections()
+	// The answer begins before the request has ended, as in a call that streams.
+	r, w := io.Pipe()
+	req, _ := http.NewRequest("POST", b.url, r)
+	req.Header.Set("Te", "trailers")
+	go fmt.Fprint(w, "ping")
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	buf := make([]byte, 4)
+	if _, err := io.ReadFull(resp.Body, buf); err != nil || string(buf) != "ping" {
+		t.Fatalf("first message = %q, %v; want ping", buf, err)
+	}
+	w.Close()
+	if _, err := io.ReadAll(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	if resp.Header.Get("Proto") != "HTTP/2.0" || resp.Trailer.Get("Grpc-Status") != "0" {
+		t.Errorf("answer over %s with trailers %v; want HTTP/2.0 and Grpc-Status 0", resp.Header.Get("Proto"), resp.Trailer)
+	}
+}
+
+func TestAClientThatHangsUpIsNoFailureOfTheApp(t *testing.T) {
+	addr := app(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	b := newBench(t, Config{})
+	p := b.service("web", upstream.HTTP1, addr)
+	b.rule(&route.Rule{Backends: to(p)})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, "GET", b.url, nil)
+	if _, err := http.DefaultClient.Do(req); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("GET = %v; want that the client gave up", err)
+	}
+	waitFor(t, "nothing in flight", func() bool { return p.Service.Stats.InFlight.Load() == 0 })
+	if s := p.Service.Stats.Snapshot(); s.Failures != 0 {
+		t.Errorf("counters = %+v; want no failure", s)
+	}
+}
+
+func TestAnHTTPSAppIsReachedByTLS(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.TLS.Version >= tls.VersionTLS12) }))
+	defer s.Close()
+	b := newBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTPS, s.Listener.Addr().String()))})
+	if resp, body := b.do("GET", "/", ""); resp.StatusCode != 200 || body != "true" {
+		t.Errorf("GET = %d %q; want 200 over TLS", resp.StatusCode, body)
+	}
+}
