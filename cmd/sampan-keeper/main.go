@@ -2,6 +2,7 @@
 // terminals, inputs and logs. The daemon starts it; it outlives the daemon.
 //
 //	sampan-keeper --dir DIR    keep the containers of DIR
+//	sampan-keeper hold SOCKET  hold what the keeper has open, for when it dies
 //	sampan-keeper pause        be the first process of a shared process namespace
 package main
 
@@ -26,7 +27,11 @@ func main() {
 		keeper.Pause()
 		return
 	}
-	if err := run(); err != nil {
+	do := run
+	if len(os.Args) == 3 && os.Args[1] == "hold" {
+		do = func() error { return keeper.Hold(os.Args[2]) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "sampan-keeper:", err)
 		if errors.Is(err, keeper.ErrTaken) {
 			os.Exit(keeper.ExitTaken)

@@ -24,8 +24,30 @@ const nsDir = "ns"
 // namespaces are those that pods' containers share. Each is pinned by a bind
 // mount of its file, so that it lives without a process.
 type namespaces struct {
-	dir string
-	mu  sync.Mutex
+	dir  string
+	all  sync.RWMutex // for writing: all of them go
+	pods sync.Map     // pod → *sync.Mutex, while one of it is made or dropped
+}
+
+// lock lets nobody else make or drop this pod's. Others' are made meanwhile: the
+// kernel waits for a grace period here and there.
+func (n *namespaces) lock(pod string) (unlock func()) {
+	n.all.RLock()
+	mine := new(sync.Mutex)
+	mine.Lock()
+	for {
+		other, taken := n.pods.LoadOrStore(pod, mine)
+		if !taken {
+			break
+		}
+		other.(*sync.Mutex).Lock() // until it is done
+		other.(*sync.Mutex).Unlock()
+	}
+	return func() {
+		n.pods.Delete(pod)
+		mine.Unlock()
+		n.all.RUnlock()
+	}
 }
 
 func newNamespaces(dir string) *namespaces { return &namespaces{dir: dir} }
@@ -89,8 +111,7 @@ func (n *namespaces) make(pod string, want NamespaceRequest) (Namespaces, error)
 	if pod == "" || strings.ContainsAny(pod, "/\x00") || pod == "." || pod == ".." {
 		return Namespaces{}, fmt.Errorf("pod %q: %w", pod, fault.Invalid)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	defer n.lock(pod)()
 	if want.Net && len(want.UIDs) == 0 {
 		return Namespaces{}, fmt.Errorf("a network namespace without a user namespace to own it: %w", fault.Invalid)
 	}
@@ -105,7 +126,7 @@ func (n *namespaces) make(pod string, want NamespaceRequest) (Namespaces, error)
 	if _, err := os.Stat(dir); err == nil {
 		return ns, nil
 	}
-	aside := filepath.Join(n.dir, ".making-"+pod)
+	aside := n.aside(pod)
 	if err := dropPins(aside); err != nil {
 		return Namespaces{}, err
 	}
@@ -128,6 +149,9 @@ func (n *namespaces) make(pod string, want NamespaceRequest) (Namespaces, error)
 	}
 	return ns, nil
 }
+
+// aside is where a pod's are until all of them are there.
+func (n *namespaces) aside(pod string) string { return filepath.Join(n.dir, ".making-"+pod) }
 
 // kinds are the namespaces asked for, as /proc names them.
 func (want NamespaceRequest) kinds() []string {
@@ -232,9 +256,9 @@ func (n *namespaces) release(pod string) error {
 	if pod == "" || strings.ContainsAny(pod, "/\x00") {
 		return fmt.Errorf("pod %q: %w", pod, fault.Invalid)
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return dropPins(filepath.Join(n.dir, pod))
+	defer n.lock(pod)()
+	// A daemon killed while it made them left them aside.
+	return errors.Join(dropPins(n.aside(pod)), dropPins(filepath.Join(n.dir, pod)))
 }
 
 // dropPins unmounts and removes what pins a pod's namespaces.
@@ -256,8 +280,8 @@ func dropPins(dir string) error {
 
 // close unmounts everything.
 func (n *namespaces) close() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.all.Lock()
+	defer n.all.Unlock()
 	entries, err := os.ReadDir(n.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -6,6 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -124,14 +127,42 @@ var crashes = map[string]func(*testing.T, *Node){
 		}
 		checkLines(t, n.Log(spec.Log), 500)
 	},
+	"last lines and codes are known though daemon and keeper were dead": func(t *testing.T, n *Node) {
+		spec := n.Spec("count", "400", "9")
+		spec.OCI.Process.Args = append(spec.OCI.Process.Args, "200ms")
+		pid := n.Start(spec).PID
+		n.killBoth()
+		n.Until("it has ended and was reaped", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
+		n.Connect()
+		if st := n.WaitFor(spec.ID); st.Code != 9 {
+			t.Errorf("Status = %+v, want code 9", st)
+		}
+		checkLines(t, n.Log(spec.Log), 400)
+	},
 	"what nobody could see is said": func(t *testing.T, n *Node) {
+		spec := n.Spec("tick", "100")
+		pid := n.Start(spec).PID
+		n.killBoth()
+		n.killHolder()
+		n.Until("it has ended and was reaped", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
+		n.Connect()
+		if st := n.WaitFor(spec.ID); st.Code != 255 || st.Reason == "" {
+			t.Errorf("Status = %+v, want code 255 and a reason", st)
+		}
+	},
+	"a holder that dies is replaced": func(t *testing.T, n *Node) {
+		n.Start(n.Spec("sleep"))
+		for range 3 {
+			n.killHolder()
+			n.Until("there is another", func() bool { return n.holder() != 0 })
+		}
 		spec := n.Spec("tick", "100")
 		pid := n.Start(spec).PID
 		n.killBoth()
 		n.Until("it has ended and was reaped", func() bool { return unix.Kill(pid, 0) == unix.ESRCH })
 		n.Connect()
-		if st := n.WaitFor(spec.ID); st.Code != 255 || st.Reason == "" {
-			t.Errorf("Status = %+v, want code 255 and a reason", st)
+		if st := n.WaitFor(spec.ID); st.Code != 0 || st.Reason != "" {
+			t.Errorf("Status = %+v, want code 0", st)
 		}
 	},
 	"daemons that start at once share one keeper": func(t *testing.T, n *Node) {
@@ -236,4 +267,26 @@ func (n *Node) killBoth() {
 	n.t.Helper()
 	n.must(n.Close())
 	n.KillKeeper()
+}
+
+// killHolder ends what holds the keeper's descriptors, if anything does.
+func (n *Node) killHolder() {
+	if pid := n.holder(); pid != 0 {
+		n.must(unix.Kill(pid, unix.SIGKILL))
+		n.Until("the holder is gone", func() bool { return n.holder() != pid })
+	}
+}
+
+// holder is its process, or 0.
+func (n *Node) holder() int {
+	programs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	n.must(err)
+	for _, p := range programs {
+		args, _ := os.ReadFile(p)
+		if strings.HasSuffix(string(args), "\x00hold\x00"+n.cfg.Dir+"/hold.sock\x00") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
+			return pid
+		}
+	}
+	return 0
 }

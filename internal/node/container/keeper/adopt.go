@@ -56,6 +56,7 @@ func (k *Keeper) clear(rec record) {
 		k.forgetStock(rec, k.boxDir(rec.ID))
 	}
 	killAll(rec.Cgroups)
+	k.holder.drop(rec.ID)
 	if err := removeDir(k.boxDir(rec.ID)); err != nil {
 		k.log.Warn("directory left behind", "container", rec.ID, "err", err)
 	}
@@ -87,6 +88,7 @@ func (k *Keeper) adoptBox(b *box, from *inherited, line tail) error {
 	if from != nil {
 		b.pidfd, b.master, b.stdin = from.Pidfd, from.Master, from.Stdin
 		k.reaper.claim(b.rec.PID)
+	} else if k.fromHolder(b) {
 	} else if fd, err := pidfd.Open(b.rec.PID, b.rec.Born); err == nil {
 		b.pidfd = fd
 	} else {
@@ -116,6 +118,22 @@ func (k *Keeper) adoptBox(b *box, from *inherited, line tail) error {
 		k.loop.forget(b.pidfd)
 		go k.ended(b)
 	})
+}
+
+// fromHolder takes what has no name from the holder. The pipes have one, and
+// need only be held.
+func (k *Keeper) fromHolder(b *box) bool {
+	which, fds := k.holder.get(b.id)
+	for _, one := range []struct {
+		has bool
+		to  *int
+	}{{which.Pidfd, &b.pidfd}, {which.Master, &b.master}, {which.Stdin, &b.stdin}} {
+		if one.has && len(fds) > 0 {
+			*one.to, fds = fds[0], fds[1:]
+		}
+	}
+	wire.CloseAll(fds)
+	return b.pidfd >= 0
 }
 
 // startTerminal reads from a terminal that was handed over.

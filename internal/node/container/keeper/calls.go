@@ -44,7 +44,11 @@ func (k *Keeper) call(c *client, m wire.Message, fds []int) (any, out, error) {
 	case wire.CallDetach:
 		return with(m, func(t wire.Target) (any, error) { k.detach(t.ID); return nil, nil })
 	case wire.CallStdin:
-		return k.onBox(m, func(b *box) error { b.closeStdin(); return nil })
+		return k.onBox(m, func(b *box) error {
+			b.closeStdin()
+			k.holder.renew(b) // else the input has not ended
+			return nil
+		})
 	case wire.CallReopen:
 		return k.onBox(m, func(b *box) (err error) {
 			b.loop.wait(func() { err = b.out.reopen() })

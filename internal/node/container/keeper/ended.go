@@ -53,6 +53,7 @@ func (k *Keeper) ended(b *box) {
 	b.mu.Unlock()
 	b.release()
 	close(b.done)
+	k.holder.drop(b.id)
 	k.tell(wire.EventExit, rec.Status)
 }
 

@@ -16,6 +16,8 @@
 //     write the same bytes at the same place again.
 //   - Terminals, inputs and pidfds have no name. The daemon holds duplicates and
 //     hands them back to the next keeper.
+//   - The holder, a process that does nothing else, has duplicates of all of
+//     these too, for when keeper and daemon are dead at once.
 //   - status.json in each container's directory tells the rest. An exit is
 //     written there before the process is reaped.
 //
@@ -69,6 +71,7 @@ type Keeper struct {
 	loop    *loop
 	reaper  *reaper
 	journal *journal
+	holder  *holder
 
 	mu         sync.Mutex
 	containers map[string]*box
@@ -111,6 +114,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	k.reaper = newReaper()
+	k.holder = k.newHolder()
+	found := k.holder.find()
 	if err := k.adopt(inherited); err != nil {
 		return err
 	}
@@ -123,11 +128,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts.Go(func() { k.loop.run(ctx) })
 	parts.Go(func() { k.reaper.run(ctx) })
 	parts.Go(func() { k.accept(ctx, listener) })
+	if found != nil {
+		go k.holder.watch(found) // ends with the connection
+	}
+	quits := false
 	k.log.Info("keeping", "dir", cfg.Dir, "containers", len(k.containers), "pid", os.Getpid())
 	for {
 		select {
 		case <-ctx.Done():
 		case <-k.quit:
+			quits = true
 		case u := <-k.upgrade:
 			err := k.execAnew(u.binary, lock, listener)
 			k.log.Error("upgrade failed, going on as before", "err", err)
@@ -138,6 +148,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	cancel()
 	k.disconnect()
+	k.holder.close(quits)
 	parts.Wait()
 	k.sessions.Wait()
 	return errors.Join(listener.Close(), lock.Close())

@@ -80,6 +80,9 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 		b.discard()
 		return nil, err
 	}
+	// Held before there is anything in them: the process may write and end before
+	// we are killed.
+	k.holder.put(b.handful(outputs))
 	var p process
 	began := time.Now()
 	if req.Runtime == "" {
@@ -88,13 +91,14 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 		p, err = k.startStock(b, req, stdio)
 	}
 	if err == nil {
-		err = b.began(p, began, outputs)
+		err = k.began(b, p, began, outputs)
 	}
 	if err != nil {
 		for _, fd := range outputs {
 			unix.Close(fd)
 		}
 		b.discard()
+		k.holder.drop(b.id)
 		return nil, err
 	}
 	if terminal {
@@ -147,8 +151,28 @@ func (b *box) makeStdio(stdin, terminal bool) (theirs [3]int, outputs map[stream
 	return theirs, outputs, nil
 }
 
-// began records that the container runs.
-func (b *box) began(p process, at time.Time, outputs map[streamName]int) error {
+// handful is what a holder should have of a container that is being started.
+func (b *box) handful(outputs map[streamName]int) (wire.Held, []int) {
+	h := wire.Held{Status: wire.Status{ID: b.id}}
+	var fds []int
+	add := func(has *bool, fd int, ok bool) {
+		if *has = ok && fd >= 0; *has {
+			fds = append(fds, fd)
+		}
+	}
+	out, hasOut := outputs[stdout]
+	err, hasErr := outputs[stderr]
+	add(&h.Pidfd, b.pidfd, true)
+	add(&h.Master, b.master, true)
+	add(&h.Stdin, b.stdin, true)
+	add(&h.Stdout, out, hasOut)
+	add(&h.Stderr, err, hasErr)
+	return h, fds
+}
+
+// began records that the container runs. Held first: a record of it says that
+// nothing more can be lost.
+func (k *Keeper) began(b *box, p process, at time.Time, outputs map[streamName]int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pidfd, b.master = p.pidfd, p.master
@@ -160,6 +184,7 @@ func (b *box) began(p process, at time.Time, outputs map[streamName]int) error {
 			return fmt.Errorf("start: terminal: %w", err)
 		}
 	}
+	k.holder.put(b.handful(outputs))
 	if st, err := pidfd.ReadStat(p.pid); err == nil {
 		b.rec.Born = st.Born
 	}

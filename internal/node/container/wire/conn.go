@@ -114,6 +114,14 @@ func (c *Conn) Send(m Message, fds ...int) error {
 	return nil
 }
 
+// Wait returns when there is a message to receive, or the connection has ended.
+func (c *Conn) Wait() {
+	_ = c.raw.Read(func(fd uintptr) bool {
+		_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+}
+
 // Recv reads one message. The descriptors are the caller's to close.
 func (c *Conn) Recv() (Message, []int, error) {
 	var m Message

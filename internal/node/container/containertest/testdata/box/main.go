@@ -37,7 +37,14 @@ func main() {
 		os.Exit(number(args[1]))
 	case "cat":
 		io.Copy(os.Stdout, os.Stdin)
-	case "count": // count LINES: numbered lines, as fast as they are taken
+	case "count": // count LINES [CODE [LATER]]: numbered lines, as fast as they are taken
+		if len(args) > 3 {
+			later, err := time.ParseDuration(args[3])
+			if err != nil {
+				panic(err)
+			}
+			time.Sleep(later)
+		}
 		w := bufio.NewWriterSize(os.Stdout, 4096)
 		for i := range number(args[1]) {
 			fmt.Fprintf(w, "line %d\n", i)
