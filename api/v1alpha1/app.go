@@ -18,7 +18,7 @@ import (
 // +kubebuilder:subresource:scale:specpath=.spec.scale.replicas,statuspath=.status.replicas,selectorpath=.status.selector
 // +kubebuilder:printcolumn:name="Kind",type=string,JSONPath=`.spec.kind`
 // +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image`
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Copies",type=string,JSONPath=`.status.copies`
 // +kubebuilder:printcolumn:name="Live",type=string,JSONPath=`.status.live`
 // +kubebuilder:printcolumn:name="Rollout",type=string,JSONPath=`.status.rollout.summary`
