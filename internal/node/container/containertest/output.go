@@ -22,8 +22,16 @@ var output = map[string]func(*testing.T, *Node){
 			t.Errorf("log = %q, want %q", got, want)
 		}
 	},
+	"what ends without a newline is a part": func(t *testing.T, n *Node) {
+		spec := n.Spec("print", "line\nend")
+		n.Start(spec)
+		n.WaitFor(spec.ID)
+		if got, want := n.Log(spec.Log), []string{"stdout F line", "stdout P end"}; !slices.Equal(got, want) {
+			t.Errorf("log = %q, want %q", got, want)
+		}
+	},
 	"a long line is written in parts": func(t *testing.T, n *Node) {
-		spec := n.Spec("print", strings.Repeat("x", 40000)+"\nend")
+		spec := n.Spec("print", strings.Repeat("x", 40000)+"\nend\n")
 		n.Start(spec)
 		n.WaitFor(spec.ID)
 		x := strings.Repeat("x", 16384)

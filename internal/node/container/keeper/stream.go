@@ -92,7 +92,8 @@ func (s *stream) finish() {
 	s.close()
 }
 
-// close ends the stream; an unfinished line counts as a line.
+// close ends the stream. A line without its end is a part, so that whoever reads
+// the log gets what was written and not a newline more.
 func (s *stream) close() {
 	if !s.open {
 		return
@@ -100,7 +101,7 @@ func (s *stream) close() {
 	s.open = false
 	s.box.loop.forget(s.fd)
 	if len(s.tail) > 0 {
-		s.box.out.write(appendLine(nil, s.tail, time.Now(), s.name, 'F'))
+		s.box.out.write(appendLine(nil, s.tail, time.Now(), s.name, 'P'))
 		s.tail = nil
 	}
 	if s.own {
