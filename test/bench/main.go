@@ -88,7 +88,7 @@ func (b *bench) run(ctx context.Context, suite string) (err error) {
 		return err
 	}
 	fmt.Println(b.report.Machine)
-	return measured(ctx)
+	return errors.Join(measured(ctx), ctx.Err())
 }
 
 // clean deletes the run's directory. Each peer has deleted its own before; one

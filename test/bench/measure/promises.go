@@ -36,7 +36,7 @@ func (r Report) Update(path, target string) error {
 		if m == nil || m[3] != target {
 			continue
 		}
-		if f, ok := figures[m[4]]; ok {
+		if f, ok := figures[m[4]]; ok && len(f.Rows) > 0 && len(f.Rows[0].Values) > 0 {
 			lines[i] = fmt.Sprintf("|%s|%s| %s | `make %s`: `%s` |", m[1], m[2], f.cell(r.Machine.Date), target, f.Name)
 		}
 	}
@@ -45,9 +45,6 @@ func (r Report) Update(path, target string) error {
 
 // cell is a figure in one line: ours, the peers', and whether the goal is met.
 func (f Figure) cell(date time.Time) string {
-	if len(f.Rows) == 0 || len(f.Rows[0].Values) == 0 {
-		return "not yet measured"
-	}
 	ours := f.Rows[0]
 	text := fmt.Sprintf("%s %s", number(ours.Median()), f.Unit)
 	if len(ours.Values) > 1 {

@@ -67,6 +67,7 @@ func NewContainerd(ctx context.Context, source, dir string, n int, im Image) (_ 
 	c.room = room
 	bin := peersDir(source)
 	c.undo.add(room.Close)
+	c.undo.add(cgroups("k8s.io"))
 	c.Program, c.Socket = filepath.Join(bin, "containerd"), filepath.Join(room.Run, "c.sock")
 	config, cni := filepath.Join(room.Dir, "config.toml"), filepath.Join(room.Dir, "cni")
 	for path, text := range map[string]string{

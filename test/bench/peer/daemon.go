@@ -28,6 +28,9 @@ func (r *Room) daemon(ctx context.Context, env []string, up func(ctx context.Con
 	defer log.Close()
 	d.cmd.Env = append(os.Environ(), env...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
+	// Ctrl-C reaches a terminal's whole process group; who is to be cleaned up
+	// must still answer then.
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := r.Start(d.cmd); err != nil {
 		return nil, err
 	}

@@ -35,6 +35,7 @@ func NewDocker(ctx context.Context, dir string, n int, im Image) (_ *Docker, err
 		return nil, err
 	}
 	d.undo.add(d.room.Close)
+	d.undo.add(cgroups("docker"))
 	d.host = "unix://" + filepath.Join(d.room.Run, "docker.sock")
 	config := filepath.Join(d.room.Dir, "daemon.json")
 	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil { // not the machine's own

@@ -15,6 +15,7 @@ type Podman struct {
 	client string
 	Note   string   // what it runs containers with
 	args   []string // of every command
+	groups func() error
 }
 
 // lowLimits keep podman from raising limits, which takes a capability that the
@@ -24,7 +25,7 @@ func lowLimits() []string { return []string{"--ulimit=nofile=1024:1024", "--ulim
 // NewPodman prepares room number n and loads the image. Podman's own choice of
 // runtime is crun; where crun refuses the machine's cgroups it gets runc.
 func NewPodman(ctx context.Context, dir string, n int, im Image) (_ *Podman, err error) {
-	p := &Podman{}
+	p := &Podman{groups: cgroups("libpod_parent", "conmon")}
 	if p.client, err = program("podman"); err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func (p *Podman) Client() string { return p.client }
 func (p *Podman) Close() error {
 	ctx := context.Background() // cleaning up outlives whoever interrupted the run
 	_, rm := p.run(ctx, "rm", "--all", "--force", "--time", "0")
-	if err := errors.Join(rm, p.room.Close()); err != nil {
+	if err := errors.Join(rm, p.groups(), p.room.Close()); err != nil {
 		return fmt.Errorf("podman: %w", err)
 	}
 	return nil
