@@ -81,15 +81,15 @@ type KeptRevision struct {
 	Meta     `json:"metadata"`
 	Revision int64
 	Data     struct {
-		Name, Digest string
-		Spec         struct{ Image string }
+		Name string
+		Spec struct{ Image string }
 	}
 }
 
-// Image is what its copies run.
+// Image is what its copies run: by digest, once one of them has run.
 func (r *KeptRevision) Image() string {
-	if r.Data.Digest != "" {
-		return r.Data.Digest
+	if digest := r.Annotations["apps.sampan.dev/image"]; digest != "" {
+		return digest
 	}
 	return r.Data.Spec.Image
 }

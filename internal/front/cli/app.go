@@ -63,11 +63,7 @@ func (a *app) showApps(apps []client.App, all bool) {
 		if all {
 			name = app.Namespace + "/" + name
 		}
-		rollout := ""
-		if r := app.Status.Rollout; r != nil {
-			rollout = r.Summary
-		}
-		t.row(name, app.Spec.Kind, a.state(&app), app.Status.Copies, app.Status.Live, rollout, age(app.Created), app.Status.URL)
+		t.row(name, app.Spec.Kind, a.state(&app), app.Status.Copies, app.Status.Live, a.shipping(&app), age(app.Created), app.Status.URL)
 	}
 	t.flush()
 }
@@ -88,6 +84,20 @@ func (a *app) state(app *client.App) string {
 		return s
 	}
 	return reason // a newer cloud's
+}
+
+// shipping is how far an app's rollout is, in a word or two.
+func (a *app) shipping(app *client.App) string {
+	r := app.Status.Rollout
+	switch {
+	case r == nil:
+		return ""
+	case r.Phase != "Starting" && r.Phase != "Watching":
+		return a.text.get("app.phase." + strings.ToLower(r.Phase))
+	case r.Paused != "":
+		return fmt.Sprintf("%s %d %% %s", r.Revision, r.Weight, a.text.get("app.paused.short"))
+	}
+	return fmt.Sprintf("%s %d %%", r.Revision, r.Weight)
 }
 
 // summary is an app's state in a few words, for a line that changes.

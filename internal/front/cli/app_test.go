@@ -21,7 +21,7 @@ func canary() object {
 			"live": "r3", "proven": true, "copies": "4/5", "replicas": 5, "ready": 4, "scaleReason": "inFlight asks for 5",
 			"revisions": []object{
 				{"name": "r4", "image": "registry.local/shop/web:4", "weight": 10, "replicas": 2, "ready": 1, "role": "new"},
-				{"name": "r3", "image": "registry.local/shop/web@sha256:aa", "weight": 90, "replicas": 3, "ready": 3, "role": "live"},
+				{"name": "r3", "image": "registry.local/shop/web@sha256:0123456789abcdef", "weight": 90, "replicas": 3, "ready": 3, "role": "live"},
 			},
 			"rollout": object{"revision": "r4", "from": "r3", "phase": "Watching", "step": 0, "weight": 10, "since": ago(5*time.Minute + 10*time.Second),
 				"began": ago(time.Minute), "paused": "step", "message": "waits at 10 % for promote or resume", "summary": "r4 10 %"},
@@ -61,7 +61,7 @@ func TestWhatAppsLookLike(t *testing.T) {
 				"/apis/apps/v1/namespaces/shop/controllerrevisions": object{"items": []object{
 					keptRevision(2, "registry.local/shop/web:2", "", ""),
 					keptRevision(4, "registry.local/shop/web:4", "", "try the new basket"),
-					keptRevision(3, "registry.local/shop/web:3", "registry.local/shop/web@sha256:aa", ""),
+					keptRevision(3, "registry.local/shop/web:3", "registry.local/shop/web@sha256:0123456789abcdef", ""),
 				}},
 				"/api/v1/namespaces/shop/services":                         object{"items": []object{aService()}},
 				"/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices": object{"items": []object{aSlice()}},
@@ -76,11 +76,9 @@ func TestWhatAppsLookLike(t *testing.T) {
 }
 
 func keptRevision(n int, image, digest, cause string) object {
-	m := object{"name": "web-r", "namespace": "shop", "creationTimestamp": ago(time.Duration(10-n) * time.Hour)}
-	if cause != "" {
-		m["annotations"] = object{"kubernetes.io/change-cause": cause}
-	}
-	return object{"metadata": m, "revision": n, "data": object{"Name": "r" + string(rune('0'+n)), "Digest": digest, "Spec": object{"image": image}}}
+	m := object{"name": "web-r", "namespace": "shop", "creationTimestamp": ago(time.Duration(10-n) * time.Hour),
+		"annotations": object{"kubernetes.io/change-cause": cause, "apps.sampan.dev/image": digest}}
+	return object{"metadata": m, "revision": n, "data": object{"Name": "r" + string(rune('0'+n)), "Spec": object{"image": image}}}
 }
 
 func aService() object {

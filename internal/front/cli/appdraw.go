@@ -101,8 +101,17 @@ func (a *app) drawRevisions(app *client.App, paint ink, line func(string)) {
 		if i == len(revisions)-1 {
 			trunk = "  "
 		}
-		line(trunk + "     " + paint("quiet", r.Image))
+		line(trunk + "     " + paint("quiet", brief(r.Image)))
 	}
+}
+
+// brief is an image's name with as much of its digest as people compare.
+func brief(image string) string {
+	name, digest, ok := strings.Cut(image, "@")
+	if !ok {
+		return image
+	}
+	return name + "@" + short(digest)
 }
 
 // order puts what serves above what comes, and that above what goes.
@@ -150,7 +159,7 @@ func (a *app) drawFacts(app *client.App, paint ink, line func(string)) {
 	fact("schedule", app.Spec.Schedule)
 	if r := s.Rollout; r != nil {
 		fact("rollout", a.rollout(app))
-		if r.Message != "" && r.Message != r.Summary {
+		if r.Message != "" && !strings.Contains(app.Condition("Degraded").Message, r.Message) {
 			line(strings.Repeat(" ", 10) + r.Message)
 		}
 	}

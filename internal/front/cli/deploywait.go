@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -149,8 +148,9 @@ func watchApp(ctx context.Context, k *client.Kube, name string) (changes <-chan 
 				}
 				return send(c)
 			})
-			var api *client.APIError
-			if errors.As(err, &api) && fault.Of(err) != fault.Unavailable && !send(change{err: err}) {
+			// A cloud that starts answers with much before it answers
+			// well; only that one may not ask is final.
+			if k := fault.Of(err); (k == fault.Unauthorized || k == fault.Forbidden) && !send(change{err: err}) {
 				return
 			}
 			select {

@@ -19,7 +19,7 @@ const defaultSize = "1Gi"
 // the API may have about a megabyte in all.
 const longestFile = 256 << 10
 
-// volumes are those that several services use: an object of their own, which
+// volumes are those that several copies use: an object of their own, which
 // outlives the apps. The others belong to the one app that uses them.
 func (c *converter) volumes() {
 	for _, name := range sortedKeys(c.project.Volumes) {
@@ -39,11 +39,13 @@ func (c *converter) volumes() {
 			continue
 		}
 		c.note(at, WhySize, defaultSize)
-		if len(c.used[name]) > 1 {
+		if c.shared(name) {
 			c.add(at, map[string]any{
 				"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": c.meta(v.Name),
 				"spec": map[string]any{
-					"accessModes": []string{"ReadWriteMany"},
+					// Once is once a node: volumes of a node bring
+					// their pods to it, and offer nothing more.
+					"accessModes": []string{"ReadWriteOnce"},
 					"resources":   map[string]any{"requests": map[string]any{"storage": defaultSize}},
 				},
 			})
@@ -58,7 +60,7 @@ func (c *converter) meta(name string) map[string]any {
 // mounts are a service's volumes, temporary directories, secrets and configs.
 func (c *converter) mounts(at path, s types.ServiceConfig, spec *v1alpha1.AppSpec) {
 	for i, v := range s.Volumes {
-		c.volume(at.to("volumes", strconv.Itoa(i)), s, v, spec)
+		c.volume(at.to("volumes", strconv.Itoa(i)), v, spec)
 	}
 	for i, t := range s.Tmpfs {
 		target, options, _ := strings.Cut(t, ":")
@@ -108,7 +110,7 @@ func (c *converter) file(at path, ref types.FileReferenceConfig, f v1alpha1.File
 }
 
 // volume is one entry of a service's volumes.
-func (c *converter) volume(at path, s types.ServiceConfig, v types.ServiceVolumeConfig, spec *v1alpha1.AppSpec) {
+func (c *converter) volume(at path, v types.ServiceVolumeConfig, spec *v1alpha1.AppSpec) {
 	out := v1alpha1.Volume{Name: unnamed(spec), Path: v.Target, ReadOnly: v.ReadOnly}
 	switch v.Type {
 	case types.VolumeTypeBind:
@@ -124,7 +126,7 @@ func (c *converter) volume(at path, s types.ServiceConfig, v types.ServiceVolume
 			c.note(at, WhyMeaningless)
 		}
 		if v.Source != "" {
-			c.named(s, v.Source, &out)
+			c.named(v.Source, &out)
 		}
 	default:
 		c.note(at, WhyMeaningless)
@@ -133,24 +135,33 @@ func (c *converter) volume(at path, s types.ServiceConfig, v types.ServiceVolume
 	spec.Volumes = append(spec.Volumes, out)
 }
 
+// shared tells whether more than one copy uses a volume, now or, for a job, in
+// its next run.
+func (c *converter) shared(name string) bool {
+	users := c.used[name]
+	if len(users) != 1 {
+		return len(users) > 1
+	}
+	s := c.project.Services[users[0]]
+	return s.GetScale() > 1 || c.jobs[s.Name]
+}
+
 // named decides whose a named volume is. All copies of a compose service see
 // the same one. With one copy that is best said as a volume of its own: then
 // the old copy is stopped before the new one starts, as a database needs it.
-func (c *converter) named(s types.ServiceConfig, name string, out *v1alpha1.Volume) {
+func (c *converter) named(name string, out *v1alpha1.Volume) {
 	v := c.project.Volumes[name]
 	out.Name = appName(name)
 	out.Name = strings.TrimRight(out.Name[:min(len(out.Name), 40)], "-")
-	if bool(v.External) {
+	switch {
+	case bool(v.External):
 		out.Claim = v.Name
-		return
-	}
-	if len(c.used[name]) > 1 {
+	case c.shared(name):
 		out.Claim = appName(v.Name)
-		return
+	default:
+		size := resource.MustParse(defaultSize)
+		out.Size = &size
 	}
-	size := resource.MustParse(defaultSize)
-	out.Size = &size
-	out.Shared = s.GetScale() > 1 || c.jobs[s.Name]
 }
 
 // bind takes a file of this machine along. A directory stays behind: an App
