@@ -2,7 +2,10 @@ package kube
 
 import (
 	"context"
+	"net/http"
+	"sync"
 
+	"k8s.io/client-go/transport"
 	cmapp "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	cmopts "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
 	"k8s.io/kubernetes/pkg/controller/nodeipam/ipam"
@@ -33,9 +36,46 @@ func (c *controllers) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	ready()
+	built := make(chan struct{})
+	config.Kubeconfig.Wrap(onFirst(attachments, func() { close(built) }))
+	ended := make(chan struct{})
+	var announcer sync.WaitGroup
+	defer announcer.Wait()
+	defer close(ended)
+	announcer.Go(func() {
+		select {
+		case <-built:
+			ready()
+		case <-ended:
+		}
+	})
 	return cmapp.Run(ctx, config.Complete())
 }
+
+// attachments is what controllers ask for once all of them are built, not before.
+//
+// The kubelet must not start earlier: the volume controllers and the kubelet
+// each set up the CSI plugin, which keeps its node's name and its handler of
+// drivers in package variables. Whoever comes last has them, and with those of
+// the controllers, whose node has no name, the node would never be ready.
+const attachments = "/apis/storage.k8s.io/v1/volumeattachments"
+
+// onFirst calls f at the first request for path.
+func onFirst(path string, f func()) transport.WrapperFunc {
+	once := sync.OnceFunc(f)
+	return func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == path {
+				once()
+			}
+			return next.RoundTrip(r)
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func (c *controllers) options() (*cmopts.KubeControllerManagerOptions, error) {
 	o, err := cmopts.NewKubeControllerManagerOptions()
