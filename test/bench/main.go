@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -74,6 +75,13 @@ func (b *bench) run(ctx context.Context, suite string) (err error) {
 	case b.rounds < 1 || b.burst < 1:
 		return errors.New("-rounds and -burst must be at least 1")
 	}
+	// Two runs at once would measure each other. The name is abstract: no file
+	// stays of it, however the run ends.
+	alone, err := net.Listen("unix", "@sampan-bench")
+	if err != nil {
+		return fmt.Errorf("another benchmark runs on this machine: %w", err)
+	}
+	defer alone.Close()
 	if b.source, err = os.Getwd(); err != nil {
 		return err
 	}
