@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -51,6 +52,7 @@ func Main(ctx context.Context, args []string, version string, out, errOut io.Wri
 	log := slog.New(slog.NewTextHandler(errOut, nil))
 	// CoreDNS writes with the standard logger, the Kubernetes client with slog's.
 	slog.SetDefault(log)
+	klog.SetSlogLogger(log)
 	stdlog.SetOutput(levels{log})
 	if err := serve(ctx, args, log); err != nil {
 		fmt.Fprintln(errOut, "sampan-edge:", err)

@@ -48,7 +48,12 @@ func (p *Proxy) forward(x *exchange, w http.ResponseWriter, r *http.Request) {
 	defer stats.InFlight.Add(-1)
 	x.began = time.Now()
 	p.mirror(x, r)
-	p.reverse.ServeHTTP(w, r.WithContext(ctx))
+	r = r.WithContext(ctx)
+	if x.Policy != nil && x.Policy.Compress {
+		p.compressed.ServeHTTP(w, r)
+		return
+	}
+	p.reverse.ServeHTTP(w, r)
 }
 
 // rewrite makes the request that the backend sees.

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/klauspost/compress/gzhttp"
+
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
 )
@@ -43,7 +45,8 @@ type Proxy struct {
 	logins *logins
 	copies sync.WaitGroup // of requests, on their way to mirrors
 
-	reverse httputil.ReverseProxy
+	reverse    httputil.ReverseProxy
+	compressed http.Handler // reverse, with answers compressed
 }
 
 // New returns a Proxy without any route.
@@ -54,6 +57,7 @@ func New(cfg Config, waker upstream.Waker, log *slog.Logger) *Proxy {
 		Rewrite: p.rewrite, Transport: p, ModifyResponse: p.answered, ErrorHandler: p.failed,
 		BufferPool: newBuffers(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	p.compressed = gzhttp.GzipHandler(&p.reverse)
 	return p
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
@@ -507,5 +510,57 @@ func TestAnHTTPSAppIsReachedByTLS(t *testing.T) {
 	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTPS, s.Listener.Addr().String()))})
 	if resp, body := b.do("GET", "/", ""); resp.StatusCode != 200 || body != "true" {
 		t.Errorf("GET = %d %q; want 200 over TLS", resp.StatusCode, body)
+	}
+}
+
+func TestAnswersAreCompressedWhereThatIsAskedFor(t *testing.T) {
+	b := newBench(t, Config{})
+	b.rule(&route.Rule{Policy: &route.Policy{Compress: true}, Backends: to(b.service("web", upstream.HTTP1, app(t, says(strings.Repeat("sampan ", 1000)))))})
+	if resp, body := b.do("GET", "/", "", "Accept-Encoding: gzip"); resp.Header.Get("Content-Encoding") != "gzip" || len(body) > 1000 {
+		t.Errorf("answer of %d bytes, Content-Encoding %q; want gzip", len(body), resp.Header.Get("Content-Encoding"))
+	}
+	if resp, _ := b.do("GET", "/", "", "Accept-Encoding: identity"); resp.Header.Get("Content-Encoding") != "" {
+		t.Errorf("Content-Encoding = %q for a client that wants none", resp.Header.Get("Content-Encoding"))
+	}
+}
+
+func TestARateIsOfEachClient(t *testing.T) {
+	rs, now := newRates(), time.Now()
+	r, rate := &route.Route{Name: "HTTPRoute shop/web"}, route.Rate{PerSecond: 2, Burst: 2}
+	a, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for i, tt := range []struct {
+		client netip.Addr
+		after  time.Duration
+		want   bool
+	}{{a, 0, true}, {a, 0, true}, {a, 0, false}, {other, 0, true}, {a, 500 * time.Millisecond, true}, {a, 500 * time.Millisecond, false}} {
+		if got := rs.take(r, tt.client, rate, now.Add(tt.after)); got != tt.want {
+			t.Errorf("request %d of %s after %s = %v; want %v", i, tt.client, tt.after, got, tt.want)
+		}
+	}
+}
+
+func TestALoginIsAskedFor(t *testing.T) {
+	b := newBench(t, Config{})
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rule(&route.Rule{Policy: &route.Policy{Users: map[string]string{"ann": string(hash)}, Realm: "shop"}, Backends: to(b.service("web", upstream.HTTP1, app(t, says("in"))))})
+	for name, tt := range map[string]struct {
+		user, password string
+		want           int
+	}{
+		"nobody":             {"", "", 401},
+		"a wrong password":   {"ann", "guess", 401},
+		"an unknown name":    {"bob", "secret", 401},
+		"the right password": {"ann", "secret", 200},
+		"and once more":      {"ann", "secret", 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := "Basic " + base64.StdEncoding.EncodeToString([]byte(tt.user+":"+tt.password))
+			if resp, _ := b.do("GET", "/", "", "Authorization: "+auth); resp.StatusCode != tt.want {
+				t.Errorf("GET = %d; want %d", resp.StatusCode, tt.want)
+			}
+		})
 	}
 }

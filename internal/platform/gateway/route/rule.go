@@ -2,7 +2,6 @@ package route
 
 import (
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
@@ -135,8 +134,7 @@ type Policy struct {
 	Rate      *Rate             // nil is no limit
 	Users     map[string]string // bcrypt hashes by name; nil is no login
 	Realm     string
-	Compress  bool
-	Except    *regexp.Regexp // paths that need no login
+	Compress  bool // answers, for clients that want them so
 }
 
 // Rate is how many requests one client may send.

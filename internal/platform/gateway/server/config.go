@@ -26,7 +26,7 @@ func caddyConfig(id uint64, cfg gateway.Config, binds []translate.Bind) *caddy.C
 		// Without persist=false Caddy writes the configuration into a home directory.
 		Admin:      &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: new(bool)}},
 		StorageRaw: encode(object{"module": "file_system", "root": cfg.DataDir}),
-		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "WARN"}}}},
+		Logging:    &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "WARN"}, Exclude: []string{"admin"}}}},
 		AppsRaw: caddy.ModuleMap{
 			"http": encode(object{
 				"http_port": cfg.HTTPPort, "https_port": cfg.HTTPSPort,
