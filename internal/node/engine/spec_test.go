@@ -261,6 +261,23 @@ func TestConfinement(t *testing.T) {
 	})
 }
 
+func TestALevelAloneNeedsNoSELinux(t *testing.T) {
+	needRoot(t)
+	if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+		t.Skip("this kernel runs with SELinux")
+	}
+	w := newWorld(t)
+	level := &engine.SELinux{Level: "s0:c1,c2"}
+	pod, err := w.RunPod(t.Context(), engine.PodConfig{Owner: "cri", Name: "a", SELinux: level})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := w.built(t, pod, engine.ContainerConfig{Security: engine.Security{SELinux: level}})
+	if spec.Process.SelinuxLabel != "" || spec.Linux.MountLabel != "" {
+		t.Errorf("labels = %q, %q; want none", spec.Process.SelinuxLabel, spec.Linux.MountLabel)
+	}
+}
+
 func TestWhatIsWrongIsRefusedByName(t *testing.T) {
 	needRoot(t)
 	w := newWorld(t)
