@@ -53,6 +53,11 @@ type Security struct {
 	PID    Mode   `json:"pid,omitempty"`
 	Target string `json:"target,omitempty"` // container whose processes ModeTarget shares
 
+	// HostNetwork and HostIPC say that the container expects the host's; which it
+	// gets is the pod's matter.
+	HostNetwork bool `json:"hostNetwork,omitempty"`
+	HostIPC     bool `json:"hostIPC,omitempty"`
+
 	UID          *int64  `json:"uid,omitempty"`
 	GID          *int64  `json:"gid,omitempty"`
 	Username     string  `json:"username,omitempty"` // name or number; may have :group

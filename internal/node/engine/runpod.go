@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -132,37 +131,6 @@ func (e *Engine) releasePod(ctx context.Context, rec *Pod) error {
 	return errors.Join(errs...)
 }
 
-// checkPod refuses what can be seen to be wrong before anything is made.
-func (e *Engine) checkPod(cfg *PodConfig) error {
-	switch {
-	case cfg.Name == "":
-		return fmt.Errorf("pod: metadata.name is empty: %w", fault.Invalid)
-	case cfg.Handler != "" && !slices.Contains(e.cfg.Handlers, cfg.Handler):
-		return fmt.Errorf("pod: runtime_handler %q is not configured: %w", cfg.Handler, fault.Invalid)
-	case cfg.Net == ModeTarget || cfg.IPC == ModeTarget || cfg.IPC == ModeContainer:
-		return fmt.Errorf("pod: namespace_options: mode not possible for a pod's network or IPC: %w", fault.Invalid)
-	case cfg.PID == ModePod && len(e.cfg.Pause) == 0:
-		return fmt.Errorf("pod: namespace_options.pid: no pause program is configured: %w", fault.Precondition)
-	case len(cfg.Hostname) > 64:
-		return fmt.Errorf("pod: hostname %q is longer than 64 characters: %w", cfg.Hostname, fault.Invalid)
-	}
-	if err := e.checkSELinux(cfg.SELinux); err != nil {
-		return fmt.Errorf("pod: %w", err)
-	}
-	if err := e.checkUser(cfg); err != nil {
-		return err
-	}
-	if err := checkSysctls(cfg); err != nil {
-		return err
-	}
-	for i, p := range cfg.Ports {
-		if p.PodPort == 0 {
-			return fmt.Errorf("pod: port_mappings[%d].container_port is 0: %w", i, fault.Invalid)
-		}
-	}
-	return nil
-}
-
 // StopPod ends the pod's containers and gives back its network and namespaces.
 // Stopping a stopped pod is not an error.
 func (e *Engine) StopPod(ctx context.Context, owner, id string) error {
@@ -244,6 +212,14 @@ func (e *Engine) UpdatePod(owner, id string, overhead, resources *Resources) err
 	p, err := e.findPod(owner, id)
 	if err != nil {
 		return err
+	}
+	for field, r := range map[string]*Resources{"resources": resources, "overhead": overhead} {
+		if r == nil {
+			continue
+		}
+		if err := e.checkResources(r); err != nil {
+			return fmt.Errorf("update pod %s: %s: %w", id, field, err)
+		}
 	}
 	p.op.Lock()
 	defer p.op.Unlock()

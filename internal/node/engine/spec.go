@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -67,6 +69,41 @@ func (b *builder) check(context.Context) error {
 		return fmt.Errorf("security_context.run_as_user and run_as_username: %w: give one", fault.Invalid)
 	case s.PID == ModeTarget && s.Target == "":
 		return fmt.Errorf("security_context.namespace_options.target_id is empty: %w", fault.Invalid)
+	case s.PID != ModeTarget && s.Target != "":
+		return fmt.Errorf("security_context.namespace_options.target_id with pid %s: %w", s.PID, fault.Invalid)
+	case s.PID == ModeNode && b.pod.Config.User != nil:
+		return fmt.Errorf("security_context.namespace_options.pid is the node's, which a pod with userns_options cannot share: %w", fault.Invalid)
+	case s.HostNetwork && b.pod.Config.Net != ModeNode:
+		return fmt.Errorf("security_context.namespace_options.network is the node's, but the pod's is its own: %w", fault.Invalid)
+	case s.HostIPC && b.pod.Config.IPC != ModeNode:
+		return fmt.Errorf("security_context.namespace_options.ipc is the node's, but the pod's is its own: %w", fault.Invalid)
+	}
+	for field, paths := range map[string][]string{"masked_paths": s.MaskedPaths, "readonly_paths": s.ReadonlyPaths} {
+		for i, p := range paths {
+			if !path.IsAbs(p) {
+				return fmt.Errorf("security_context.%s[%d]: %q is not absolute: %w", field, i, p, fault.Invalid)
+			}
+		}
+	}
+	return checkPaths(&b.rec.Config)
+}
+
+// checkPaths refuses paths that lead elsewhere than they may.
+func checkPaths(cfg *ContainerConfig) error {
+	switch {
+	case cfg.Dir != "" && !path.IsAbs(cfg.Dir):
+		return fmt.Errorf("working_dir %q is not absolute: %w", cfg.Dir, fault.Invalid)
+	case cfg.Log != "" && !filepath.IsLocal(cfg.Log):
+		return fmt.Errorf("log_path %q leads out of the pod's log_directory: %w", cfg.Log, fault.Invalid)
+	}
+	seen := map[string]*Mount{}
+	for i := range cfg.Mounts {
+		m := &cfg.Mounts[i]
+		at := path.Clean(m.Target)
+		if other := seen[at]; other != nil && !reflect.DeepEqual(m, other) {
+			return fmt.Errorf("mounts[%d].container_path: %s is mounted twice: %w", i, m.Target, fault.Invalid)
+		}
+		seen[at] = m
 	}
 	return nil
 }

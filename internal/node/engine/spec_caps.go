@@ -39,10 +39,10 @@ func (b *builder) capabilities(context.Context) error {
 		caps = slices.Clone(b.engine.machine.caps)
 	} else {
 		var err error
-		if caps, err = requestedCaps(defaultCaps[:], s.AddCaps, s.DropCaps, b.engine.machine.caps); err != nil {
+		if caps, err = requestedCaps("add_capabilities", defaultCaps[:], s.AddCaps, s.DropCaps, b.engine.machine.caps); err != nil {
 			return err
 		}
-		if ambient, err = requestedCaps(nil, s.AmbientCaps, nil, b.engine.machine.caps); err != nil {
+		if ambient, err = requestedCaps("add_ambient_capabilities", nil, s.AmbientCaps, nil, b.engine.machine.caps); err != nil {
 			return err
 		}
 		caps = appendNew(caps, ambient...)
@@ -55,8 +55,8 @@ func (b *builder) capabilities(context.Context) error {
 
 // requestedCaps changes base: "ALL" first, in either list, then single names,
 // so that "drop ALL, add CHOWN" gives one and "add ALL, drop CHOWN" all but one.
-func requestedCaps(base, add, drop, have []string) ([]string, error) {
-	adds, addAll, err := capList("add_capabilities", add)
+func requestedCaps(field string, base, add, drop, have []string) ([]string, error) {
+	adds, addAll, err := capList(field, add)
 	if err != nil {
 		return nil, err
 	}

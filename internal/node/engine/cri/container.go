@@ -35,7 +35,10 @@ func (s *Server) StartContainer(ctx context.Context, req *runtime.StartContainer
 
 // StopContainer ends a container. An unknown one has ended.
 func (s *Server) StopContainer(ctx context.Context, req *runtime.StopContainerRequest) (*runtime.StopContainerResponse, error) {
-	timeout := time.Duration(max(0, min(req.GetTimeout(), math.MaxInt32))) * time.Second
+	if err := checkTimeout(req.GetTimeout()); err != nil {
+		return nil, err
+	}
+	timeout := time.Duration(min(req.GetTimeout(), math.MaxInt32)) * time.Second
 	err := s.engine.StopContainer(ctx, owner, req.GetContainerId(), timeout)
 	if err != nil && fault.Of(err) != fault.NotFound {
 		return nil, err
@@ -112,12 +115,6 @@ func (s *Server) ReopenContainerLog(ctx context.Context, req *runtime.ReopenCont
 		return nil, err
 	}
 	return &runtime.ReopenContainerLogResponse{}, nil
-}
-
-// CheckpointContainer refuses openly: a checkpoint is taken of a whole pod.
-func (s *Server) CheckpointContainer(_ context.Context, req *runtime.CheckpointContainerRequest) (*runtime.CheckpointContainerResponse, error) {
-	return nil, fmt.Errorf("checkpoint container %s: this engine moves whole pods, not single containers: %w",
-		req.GetContainerId(), fault.Unsupported)
 }
 
 var _ runtime.RuntimeServiceServer = (*Server)(nil)

@@ -20,6 +20,13 @@ func containerConfig(c *runtime.ContainerConfig) (engine.ContainerConfig, error)
 	case img.GetImage() == "":
 		return engine.ContainerConfig{}, fmt.Errorf("config.image is missing: %w", fault.Invalid)
 	}
+	sec := c.GetLinux().GetSecurityContext()
+	if err := checkProfile("security_context.seccomp", sec.GetSeccomp()); err != nil {
+		return engine.ContainerConfig{}, err
+	}
+	if err := checkProfile("security_context.apparmor", sec.GetApparmor()); err != nil {
+		return engine.ContainerConfig{}, err
+	}
 	cfg := engine.ContainerConfig{
 		Name: meta.GetName(), Attempt: meta.GetAttempt(),
 		Image: img.GetImage(), UserImage: img.GetUserSpecifiedImage(), ImageAnnotations: img.GetAnnotations(),
@@ -27,12 +34,15 @@ func containerConfig(c *runtime.ContainerConfig) (engine.ContainerConfig, error)
 		Command: c.GetCommand(), Args: c.GetArgs(), Dir: c.GetWorkingDir(),
 		Log: c.GetLogPath(), Stdin: c.GetStdin(), StdinOnce: c.GetStdinOnce(), TTY: c.GetTty(),
 		Resources: resources(c.GetLinux().GetResources()),
-		Security:  security(c.GetLinux().GetSecurityContext()),
+		Security:  security(sec),
 	}
 	if sig := c.GetStopSignal(); sig != runtime.Signal_RUNTIME_DEFAULT {
 		cfg.StopSignal = signalName(sig)
 	}
-	for _, e := range c.GetEnvs() {
+	for i, e := range c.GetEnvs() {
+		if strings.Contains(e.GetKey(), "=") {
+			return cfg, fmt.Errorf("envs[%d].key %q contains '=': %w", i, e.GetKey(), fault.Invalid)
+		}
 		cfg.Env = append(cfg.Env, e.GetKey()+"="+string(e.GetValue()))
 	}
 	for _, m := range c.GetMounts() {
@@ -57,10 +67,12 @@ func security(s *runtime.LinuxContainerSecurityContext) engine.Security {
 		StrictGroups:   s.GetSupplementalGroupsPolicy() == runtime.SupplementalGroupsPolicy_Strict,
 		ReadonlyRootfs: s.GetReadonlyRootfs(), NoNewPrivileges: s.GetNoNewPrivs(),
 		MaskedPaths: s.GetMaskedPaths(), ReadonlyPaths: s.GetReadonlyPaths(),
-		Seccomp: profile(s.GetSeccomp()), AppArmor: profile(s.GetApparmor()), SELinux: selinux(s.GetSelinuxOptions()),
+		Seccomp: profile(s.GetSeccomp(), s.GetSeccompProfilePath()), AppArmor: profile(s.GetApparmor(), s.GetApparmorProfile()), SELinux: selinux(s.GetSelinuxOptions()),
 	}
 	if ns := s.GetNamespaceOptions(); ns != nil {
 		sec.PID = mode(ns.GetPid())
+		sec.HostNetwork = ns.GetNetwork() == runtime.NamespaceMode_NODE
+		sec.HostIPC = ns.GetIpc() == runtime.NamespaceMode_NODE
 	}
 	if s.GetRunAsUser() != nil {
 		sec.UID = &s.RunAsUser.Value
@@ -71,14 +83,16 @@ func security(s *runtime.LinuxContainerSecurityContext) engine.Security {
 	return sec
 }
 
-func profile(p *runtime.SecurityProfile) engine.Profile {
-	if p == nil {
+// profile reads a profile, or what older clients give in its place.
+func profile(p *runtime.SecurityProfile, old string) engine.Profile {
+	switch {
+	case p == nil && old == "":
 		return engine.Profile{}
-	}
-	switch p.GetProfileType() {
-	case runtime.SecurityProfile_Unconfined:
+	case p == nil && old == "unconfined", p.GetProfileType() == runtime.SecurityProfile_Unconfined:
 		return engine.Profile{Type: engine.ProfileUnconfined}
-	case runtime.SecurityProfile_Localhost:
+	case p == nil && old != "runtime/default" && old != "docker/default":
+		return engine.Profile{Type: engine.ProfileLocalhost, Ref: old}
+	case p.GetProfileType() == runtime.SecurityProfile_Localhost:
 		return engine.Profile{Type: engine.ProfileLocalhost, Ref: p.GetLocalhostRef()}
 	}
 	return engine.Profile{Type: engine.ProfileDefault}

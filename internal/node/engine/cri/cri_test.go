@@ -231,10 +231,6 @@ func TestCodes(t *testing.T) {
 			_, err := n.ExecSync(ctx, &runtime.ExecSyncRequest{ContainerId: ctr})
 			return err
 		}, codes.InvalidArgument},
-		"a checkpoint": {func(ctx context.Context) error {
-			_, err := n.CheckpointContainer(ctx, &runtime.CheckpointContainerRequest{ContainerId: ctr})
-			return err
-		}, codes.Unimplemented},
 		"credentials that are none": {func(ctx context.Context) error {
 			_, err := n.images.PullImage(ctx, &runtime.PullImageRequest{Image: &runtime.ImageSpec{Image: "x"}, Auth: &runtime.AuthConfig{Auth: "?"}})
 			return err

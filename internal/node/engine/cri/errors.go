@@ -61,7 +61,11 @@ func answer(err error) error {
 
 // unary answers one call and logs it once if it failed.
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-	resp, err := h(ctx, req)
+	var resp any
+	err := checkRequest(req)
+	if err == nil {
+		resp, err = h(ctx, req)
+	}
 	s.report(ctx, info.FullMethod, err)
 	return resp, answer(err)
 }

@@ -36,8 +36,11 @@ func podConfig(c *runtime.PodSandboxConfig, handler string) (engine.PodConfig, e
 		CgroupParent: c.GetLinux().GetCgroupParent(), Sysctls: c.GetLinux().GetSysctls(), Handler: handler,
 		Resources: resources(c.GetLinux().GetResources()), Overhead: resources(c.GetLinux().GetOverhead()),
 		Net: mode(ns.GetNetwork()), PID: mode(ns.GetPid()), IPC: mode(ns.GetIpc()),
-		Privileged: sec.GetPrivileged(), Seccomp: profile(sec.GetSeccomp()), AppArmor: profile(sec.GetApparmor()),
+		Privileged: sec.GetPrivileged(), Seccomp: profile(sec.GetSeccomp(), sec.GetSeccompProfilePath()), AppArmor: profile(sec.GetApparmor(), ""),
 		SELinux: selinux(sec.GetSelinuxOptions()),
+	}
+	if err := checkSandbox(c); err != nil {
+		return cfg, err
 	}
 	// Kubernetes knows no pod network of a container's own, and asks for a shared
 	// process namespace in so many words.
@@ -62,6 +65,21 @@ func podConfig(c *runtime.PodSandboxConfig, handler string) (engine.PodConfig, e
 	}
 	cfg.Egress, err = bandwidth(c.GetAnnotations(), egressAnnotation)
 	return cfg, err
+}
+
+// checkSandbox refuses what the engine's words would lose.
+func checkSandbox(c *runtime.PodSandboxConfig) error {
+	sec := c.GetLinux().GetSecurityContext()
+	switch {
+	case sec.GetRunAsGroup() != nil && sec.GetRunAsUser() == nil:
+		return fmt.Errorf("linux.security_context.run_as_group without run_as_user: %w", fault.Invalid)
+	case sec.GetNamespaceOptions().GetTargetId() != "":
+		return fmt.Errorf("linux.security_context.namespace_options.target_id: a pod has no target: %w", fault.Invalid)
+	}
+	if err := checkProfile("linux.security_context.seccomp", sec.GetSeccomp()); err != nil {
+		return err
+	}
+	return checkProfile("linux.security_context.apparmor", sec.GetApparmor())
 }
 
 func mode(m runtime.NamespaceMode) engine.Mode {
@@ -109,13 +127,13 @@ func idMaps(in []*runtime.IDMapping) []engine.IDMap {
 func ports(in []*runtime.PortMapping) ([]network.Port, error) {
 	var out []network.Port
 	for i, p := range in {
+		for name, n := range map[string]int32{"host_port": p.GetHostPort(), "container_port": p.GetContainerPort()} {
+			if n < 0 || n > math.MaxUint16 {
+				return nil, fmt.Errorf("port_mappings[%d].%s: %d is no port: %w", i, name, n, fault.Invalid)
+			}
+		}
 		if p.GetHostPort() == 0 {
 			continue // only says what the container listens on
-		}
-		for _, n := range []int32{p.GetHostPort(), p.GetContainerPort()} {
-			if n < 1 || n > math.MaxUint16 {
-				return nil, fmt.Errorf("port_mappings[%d]: port %d: %w", i, n, fault.Invalid)
-			}
 		}
 		port := network.Port{
 			Protocol: strings.ToLower(p.GetProtocol().String()),
@@ -127,6 +145,11 @@ func ports(in []*runtime.PortMapping) ([]network.Port, error) {
 				return nil, fmt.Errorf("port_mappings[%d].host_ip: %w: %w", i, fault.Invalid, err)
 			}
 			port.HostIP = addr
+		}
+		for _, other := range out {
+			if other.HostPort == port.HostPort && other.Protocol == port.Protocol && other.HostIP == port.HostIP {
+				return nil, fmt.Errorf("port_mappings[%d].host_port: %s %d is mapped twice: %w", i, port.Protocol, port.HostPort, fault.Invalid)
+			}
 		}
 		out = append(out, port)
 	}

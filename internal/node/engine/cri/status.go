@@ -2,8 +2,13 @@ package cri
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
+	"strings"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 // Version tells who serves.
@@ -65,6 +70,11 @@ func (s *Server) RuntimeConfig(context.Context, *runtime.RuntimeConfigRequest) (
 
 // UpdateRuntimeConfig is told the node's pod range. The network has its own
 // settings and is not changed by the kubelet.
-func (s *Server) UpdateRuntimeConfig(context.Context, *runtime.UpdateRuntimeConfigRequest) (*runtime.UpdateRuntimeConfigResponse, error) {
+func (s *Server) UpdateRuntimeConfig(_ context.Context, req *runtime.UpdateRuntimeConfigRequest) (*runtime.UpdateRuntimeConfigResponse, error) {
+	for _, cidr := range strings.FieldsFunc(req.GetRuntimeConfig().GetNetworkConfig().GetPodCidr(), func(r rune) bool { return r == ',' }) {
+		if _, err := netip.ParsePrefix(cidr); err != nil {
+			return nil, fmt.Errorf("runtime_config.network_config.pod_cidr: %w: %w", fault.Invalid, err)
+		}
+	}
 	return &runtime.UpdateRuntimeConfigResponse{}, nil
 }

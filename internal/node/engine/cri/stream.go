@@ -27,7 +27,10 @@ const maxOutput = maxMessage/2 - 64<<10
 
 // ExecSync runs a command and returns what it wrote.
 func (s *Server) ExecSync(ctx context.Context, req *runtime.ExecSyncRequest) (*runtime.ExecSyncResponse, error) {
-	timeout := time.Duration(req.GetTimeout()) * time.Second
+	if err := checkTimeout(req.GetTimeout()); err != nil {
+		return nil, err
+	}
+	timeout := time.Duration(min(req.GetTimeout(), math.MaxInt32)) * time.Second
 	if req.GetTimeout() > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
@@ -69,7 +72,10 @@ func (l *limited) bytes() []byte {
 
 // Exec returns a URL at which a command runs.
 func (s *Server) Exec(_ context.Context, req *runtime.ExecRequest) (*runtime.ExecResponse, error) {
-	if err := s.runs(req.GetContainerId()); err != nil {
+	if len(req.GetCmd()) == 0 || req.GetCmd()[0] == "" {
+		return nil, fmt.Errorf("cmd is empty: %w", fault.Invalid)
+	}
+	if err := s.streamed(req.GetContainerId(), req); err != nil {
 		return nil, err
 	}
 	return s.streams.GetExec(req)
@@ -77,10 +83,27 @@ func (s *Server) Exec(_ context.Context, req *runtime.ExecRequest) (*runtime.Exe
 
 // Attach returns a URL at which a container's own streams are.
 func (s *Server) Attach(_ context.Context, req *runtime.AttachRequest) (*runtime.AttachResponse, error) {
-	if err := s.runs(req.GetContainerId()); err != nil {
+	if err := s.streamed(req.GetContainerId(), req); err != nil {
 		return nil, err
 	}
 	return s.streams.GetAttach(req)
+}
+
+// streamed refuses what no session can be: one that carries nothing, and one on
+// a terminal with errors apart, which a terminal cannot tell.
+func (s *Server) streamed(id string, req interface {
+	GetTty() bool
+	GetStdin() bool
+	GetStdout() bool
+	GetStderr() bool
+}) error {
+	switch {
+	case req.GetTty() && req.GetStderr():
+		return fmt.Errorf("tty and stderr: a terminal has one output: %w", fault.Invalid)
+	case !req.GetStdin() && !req.GetStdout() && !req.GetStderr():
+		return fmt.Errorf("none of stdin, stdout and stderr: %w", fault.Invalid)
+	}
+	return s.runs(id)
 }
 
 func (s *Server) runs(id string) error {
@@ -99,6 +122,11 @@ func (s *Server) PortForward(_ context.Context, req *runtime.PortForwardRequest)
 	pod, err := s.engine.Pod(owner, req.GetPodSandboxId())
 	if err != nil {
 		return nil, err
+	}
+	for i, port := range req.GetPort() {
+		if port < 1 || port > math.MaxUint16 {
+			return nil, fmt.Errorf("port[%d]: %d is no port: %w", i, port, fault.Invalid)
+		}
 	}
 	if pod.State != engine.PodReady {
 		return nil, fmt.Errorf("pod %s is %s: %w", pod.ID, pod.State, fault.Precondition)
