@@ -39,6 +39,7 @@ var commands = map[string]struct {
 	"stat":   {1, stat},    // PATH: mode, owner and group
 	"tar":    {2, archive}, // as tar, as far as kubectl cp goes
 	"health": {1, healthy}, // PORT: the gRPC health protocol
+	"shell":  {0, shell},   // with a prompt
 }
 
 func main() {
