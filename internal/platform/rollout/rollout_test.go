@@ -19,7 +19,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
@@ -114,10 +113,16 @@ func (w *world) tick() {
 		w.t.Fatal(err)
 	}
 	for _, a := range apps.Items {
-		for range 3 {
-			if _, err := w.r.Reconcile(context.Background(), reconcile.Request{NamespacedName: key(&a)}); err != nil {
-				w.t.Fatalf("Reconcile(%s) = %v", a.Name, err)
-			}
+		w.look(a.Name)
+	}
+}
+
+// look has an app looked at until what was written has been seen.
+func (w *world) look(name string) {
+	w.t.Helper()
+	for range 3 {
+		if _, err := w.r.Reconcile(context.Background(), request("shop", name)[0]); err != nil {
+			w.t.Fatalf("Reconcile(%s) = %v", name, err)
 		}
 	}
 }

@@ -17,7 +17,12 @@ import (
 )
 
 // pod makes the template of a revision's pods; not being able to is a problem.
-func (p *pass) pod(ctx context.Context, rev object.Revision) (corev1.PodTemplateSpec, bool, error) {
+// One that was made before is kept: the image's digest, which is known since,
+// would be a change that replaces every copy.
+func (p *pass) pod(ctx context.Context, rev object.Revision, made corev1.PodTemplateSpec) (corev1.PodTemplateSpec, bool, error) {
+	if made.Labels[v1alpha1.LabelRevision] == rev.Name {
+		return made, true, nil
+	}
 	others, err := p.addresses(ctx)
 	if err != nil {
 		return corev1.PodTemplateSpec{}, false, err
@@ -37,7 +42,7 @@ func (p *pass) job(ctx context.Context, target object.Revision) error {
 	var j batchv1.Job
 	err := p.Get(ctx, types.NamespacedName{Namespace: p.app.Namespace, Name: object.Name(p.app, target.Name)}, &j)
 	if apierrors.IsNotFound(err) {
-		pod, ok, err := p.pod(ctx, target)
+		pod, ok, err := p.pod(ctx, target, corev1.PodTemplateSpec{})
 		if !ok || err != nil {
 			return err
 		}
@@ -85,7 +90,11 @@ func (p *pass) only(rev object.Revision) {
 
 // cron runs the newest revision by its schedule.
 func (p *pass) cron(ctx context.Context, target object.Revision) error {
-	pod, ok, err := p.pod(ctx, target)
+	var there batchv1.CronJob
+	if err := p.Get(ctx, key(p.app), &there); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	pod, ok, err := p.pod(ctx, target, there.Spec.JobTemplate.Spec.Template)
 	if !ok || err != nil {
 		return err
 	}
@@ -117,7 +126,7 @@ func (p *pass) stateful(ctx context.Context, target object.Revision) error {
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}
-	if p.revision(st.Live) == nil {
+	if live := p.revision(st.Live); live == nil || !object.Stateful(&live.Spec) {
 		st.Live, st.Rollout = target.Name, nil
 	}
 	p.aim(target)
@@ -149,7 +158,7 @@ func (p *pass) stateful(ctx context.Context, target object.Revision) error {
 			return p.ours(err)
 		}
 	}
-	pod, ok, err := p.pod(ctx, rev)
+	pod, ok, err := p.pod(ctx, rev, set.Spec.Template)
 	if !ok || err != nil {
 		return err
 	}

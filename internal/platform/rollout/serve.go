@@ -37,7 +37,8 @@ func (p *pass) serve(ctx context.Context, target object.Revision) error {
 	if err != nil {
 		return err
 	}
-	if live := p.revision(st.Live); live == nil {
+	if live := p.revision(st.Live); live == nil || !object.Serves(&live.Spec) || object.Stateful(&live.Spec) {
+		// The first, or the app was of another kind, which was removed.
 		st.Live, st.Proven, st.Rollout = target.Name, false, nil
 	}
 	p.aim(target)
