@@ -51,13 +51,14 @@ func serverOf(id uint64, cfg gateway.Config, b translate.Bind) object {
 		s["tls_connection_policies"] = []object{{}}
 		s["protocols"] = []string{"h1", "h2", "h3"}
 	}
+	wrappers := []object{{"wrapper": "sampan", "id": id}}
 	if len(cfg.ProxyProtocol) > 0 {
-		wrappers := []object{{"wrapper": "proxy_protocol", "timeout": "5s", "allow": cfg.ProxyProtocol, "fallback_policy": "skip"}}
-		if b.TLS {
-			wrappers = append(wrappers, object{"wrapper": "tls"})
-		}
-		s["listener_wrappers"] = wrappers
+		wrappers = append(wrappers, object{"wrapper": "proxy_protocol", "timeout": "5s", "allow": cfg.ProxyProtocol, "fallback_policy": "skip"})
 	}
+	if b.TLS {
+		wrappers = append(wrappers, object{"wrapper": "tls"}) // after the others, which look at what comes before it
+	}
+	s["listener_wrappers"] = wrappers
 	return s
 }
 

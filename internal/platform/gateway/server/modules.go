@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 
@@ -23,6 +24,7 @@ func init() {
 	caddy.RegisterModule(handler{})
 	caddy.RegisterModule(certificates{})
 	caddy.RegisterModule(permission{})
+	caddy.RegisterModule(accepting{})
 }
 
 func find(id uint64) (*Server, error) {
@@ -110,9 +112,35 @@ func (p *permission) CertificateAllowed(_ context.Context, name string) error {
 	return nil
 }
 
+// accepting lets a Server stop to accept connections before it stops serving
+// those it has.
+type accepting struct {
+	ID uint64 `json:"id"`
+
+	server *Server
+}
+
+// CaddyModule returns how Caddy calls the module.
+func (accepting) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.listeners.sampan", New: func() caddy.Module { return new(accepting) }}
+}
+
+// Provision finds the gateway.
+func (a *accepting) Provision(caddy.Context) (err error) {
+	a.server, err = find(a.ID)
+	return err
+}
+
+// WrapListener keeps the listener for the Server to close.
+func (a *accepting) WrapListener(l net.Listener) net.Listener {
+	a.server.doors.add(l)
+	return l
+}
+
 var (
 	_ caddyhttp.MiddlewareHandler = (*handler)(nil)
 	_ caddy.Provisioner           = (*handler)(nil)
 	_ certmagic.Manager           = (*certificates)(nil)
 	_ caddytls.OnDemandPermission = (*permission)(nil)
+	_ caddy.ListenerWrapper       = (*accepting)(nil)
 )

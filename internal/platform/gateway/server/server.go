@@ -51,6 +51,7 @@ type Server struct {
 	certs *cert.Store
 	waker *watch.Waker
 
+	doors    doors
 	draining atomic.Bool
 	mu       sync.Mutex // of Caddy's configuration
 	binds    []translate.Bind
@@ -124,10 +125,10 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	running.Store(s.id, s)
 	defer running.Delete(s.id)
 
-	own, cancel := context.WithCancel(ctx)
-	defer cancel()
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var parts sync.WaitGroup
 	defer parts.Wait()
+	defer cancel()
 	failed := make(chan error, 3)
 	start := func(name string, run func(context.Context, func()) error, ready func()) {
 		parts.Go(func() {
@@ -136,7 +137,10 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 			}
 		})
 	}
-	start("counters", s.runAdmin, func() {})
+	// The successor's counters are the ones to ask for as soon as there is one.
+	counting, stopCounting := context.WithCancel(own)
+	defer stopCounting()
+	start("counters", func(context.Context, func()) error { return s.runAdmin(counting) }, func() {})
 	start("waker", s.waker.Run, func() {})
 	inForce := make(chan struct{})
 	ports := translate.Settings{HTTPPort: s.cfg.HTTPPort, HTTPSPort: s.cfg.HTTPSPort}
@@ -158,7 +162,8 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	cancel()
+	stopCounting()
+	// Endpoints still come and go while requests end.
 	return errors.Join(err, s.stop())
 }
 
@@ -212,24 +217,9 @@ func (s *Server) markReady() error {
 	return nil
 }
 
-// stop lets requests end, for as long as the settings say.
-func (s *Server) stop() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining.Store(true)
-	if s.binds == nil {
-		return nil
-	}
-	if err := caddy.Stop(); err != nil {
-		return fmt.Errorf("gateway: stop: %w", err)
-	}
-	s.proxy.Wait()
-	return nil
-}
-
 // runAdmin answers about this gateway. The one before it may still have the
 // address, and answers until it goes.
-func (s *Server) runAdmin(ctx context.Context, ready func()) error {
+func (s *Server) runAdmin(ctx context.Context) error {
 	var l net.Listener
 	for {
 		var err error
@@ -247,7 +237,6 @@ func (s *Server) runAdmin(ctx context.Context, ready func()) error {
 	srv := &http.Server{Handler: s.admin(), ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
-	ready()
 	select {
 	case err := <-done:
 		return err
