@@ -30,7 +30,7 @@ const (
 	// new traffic. It is removed when its last request has ended.
 	AnnotationLeaving = Group + "/leaving"
 	// AnnotationReloaded is on a pod: the hash of the configuration that it
-	// has been told about.
+	// has been told about, with @ and a time while its files are being replaced.
 	AnnotationReloaded = Group + "/reloaded"
 )
 
@@ -76,6 +76,5 @@ const (
 	ReasonInvalid            = "Invalid"
 	ReasonAsExpected         = "AsExpected"
 	ReasonMetricUnreachable  = "MetricUnreachable"
-	ReasonUnknownRevision    = "UnknownRevision"
-	ReasonCommandNotPossible = "CommandNotPossible"
+	ReasonReloadFailed       = "ReloadFailed"
 )

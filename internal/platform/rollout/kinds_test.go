@@ -154,3 +154,28 @@ func TestCommandsAreObeyedOnce(t *testing.T) {
 	w.ticks(2)
 	expect(t, "an unknown command", w.app("web").Status.Command.Message, `"dance" is none of promote, abort, pause, resume and rollback`)
 }
+
+func TestAChangedFileIsAnnouncedAndShipsNothing(t *testing.T) {
+	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "conf", Namespace: "shop"}, Data: map[string]string{"k": "1"}}
+	w := newWorld(t, config, web("web", func(a *v1alpha1.App) {
+		a.Spec.Files = []v1alpha1.File{{Path: "/etc/web/web.conf", ConfigMap: &v1alpha1.KeyRef{Name: "conf", Key: "k"}}}
+		a.Spec.Reload = v1alpha1.Reload{How: "signal", Signal: "USR1"}
+	}))
+	w.ticks(4)
+	if len(w.signals) > 0 {
+		t.Errorf("signals %v before anything has changed", w.signals)
+	}
+	config.Data["k"] = "2"
+	if err := w.c.Update(context.Background(), config); err != nil {
+		t.Fatal(err)
+	}
+	w.tick()
+	if len(w.signals) > 0 {
+		t.Errorf("signals %v before the node can have replaced the file", w.signals)
+	}
+	w.ticks(5)
+	if len(w.signals) != 1 || w.signals[0] != "web-r1-0 USR1" {
+		t.Errorf("signals %v, want one USR1", w.signals)
+	}
+	expect(t, "live", w.app("web").Status.Live, "r1")
+}

@@ -32,7 +32,9 @@ type reconciler struct {
 	judge    Judge
 	scalers  *scalers
 	measured *measured
-	now      func() time.Time
+	// signaller tells a copy that its configuration has changed.
+	signaller Signaller
+	now       func() time.Time
 }
 
 // again is how soon an app is looked at while something is under way. The

@@ -55,6 +55,9 @@ type Config struct {
 	// Resolve finds the digest of an image, as IMAGE@sha256:…, when a revision
 	// is made. When nil, or when it fails, the digest is that of the first copy.
 	Resolve func(ctx context.Context, image string) (string, error)
+	// Signaller tells a copy that its files have changed; kill, run in the
+	// container, when nil.
+	Signaller Signaller
 }
 
 func (c Config) withDefaults() Config {
@@ -138,6 +141,9 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		gateway: object.Gateway{Namespace: c.cfg.GatewayNamespace, Name: c.cfg.GatewayName, Domain: c.cfg.Domain},
 		events:  mgr.GetEventRecorder("sampan"), history: history, judge: c.cfg.Judge, scalers: newScalers(),
 		measured: newMeasured(conn, &http.Client{Timeout: 2 * time.Second}), now: time.Now,
+	}
+	if r.signaller = c.cfg.Signaller; r.signaller == nil {
+		r.signaller = execSignaller{conn}
 	}
 	if r.judge == nil {
 		r.judge = &edgeJudge{history: history}

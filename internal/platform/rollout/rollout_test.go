@@ -37,6 +37,13 @@ type world struct {
 	down    error // of the gateway
 	refuses map[string]string
 	events  *events.FakeRecorder
+	signals []string
+}
+
+// Signal notes a signal instead of sending it.
+func (w *world) Signal(_ context.Context, pod types.NamespacedName, _, signal string) error {
+	w.signals = append(w.signals, pod.Name+" "+signal)
+	return nil
 }
 
 func newWorld(t *testing.T, objects ...client.Object) *world {
@@ -52,7 +59,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		scheme: scheme, cfg: Config{}.withDefaults(), log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		gateway: object.Gateway{Namespace: "sampan-system", Name: "sampan", Domain: "sampan.local"},
 		events:  w.events, history: history, judge: &edgeJudge{history: history}, scalers: newScalers(),
-		measured: newMeasured(&rest.Config{}, http.DefaultClient), now: func() time.Time { return w.now },
+		measured: newMeasured(&rest.Config{}, http.DefaultClient), signaller: w, now: func() time.Time { return w.now },
 	}
 	w.c = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.App{}).
 		WithIndex(&v1alpha1.App{}, indexHost, w.r.hosts).WithObjects(objects...).Build()

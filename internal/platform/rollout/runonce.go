@@ -173,6 +173,9 @@ func (p *pass) stateful(ctx context.Context, target object.Revision) error {
 	if err := p.learn(ctx, p.revision(rev.Name)); err != nil {
 		return err
 	}
+	if err := p.reload(ctx); err != nil {
+		return err
+	}
 	// The gateway finds every copy behind the app's own name.
 	if err := p.route(ctx, []object.Share{{Weight: 100}}); err != nil {
 		return p.ours(err)

@@ -224,6 +224,9 @@ func (p *pass) carryOut(ctx context.Context, deployments map[string]*appsv1.Depl
 			return err
 		}
 	}
+	if err := p.reload(ctx); err != nil {
+		return err
+	}
 	p.reportServing(deployments, shares, want, answer)
 	return nil
 }

@@ -1,0 +1,159 @@
+package rollout
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/remotecommand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
+)
+
+// A Signaller sends a signal to the first process of a pod's container.
+type Signaller interface {
+	Signal(ctx context.Context, pod types.NamespacedName, container, signal string) error
+}
+
+// refresh is how long a node is given to replace the files of a pod whose
+// annotations have changed, which is when it looks at them again.
+const refresh = 2 * time.Second
+
+// reload tells running copies that their files have changed. A pod's annotation
+// says about which content it has been told; writing it also makes the node
+// look at the pod's volumes at once instead of within a minute.
+func (p *pass) reload(ctx context.Context) error {
+	spec := &p.app.Spec
+	if !object.Live(spec) {
+		return nil
+	}
+	hash, err := p.liveHash(ctx)
+	if err != nil || hash == "" {
+		return err
+	}
+	for i := range p.pods {
+		pod := &p.pods[i]
+		if pod.DeletionTimestamp != nil || !podReady(pod) {
+			continue
+		}
+		if err := p.reloadPod(ctx, pod, hash); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reloadPod takes one pod a step further: its annotation is HASH when all is
+// done and HASH@TIME while the node replaces the files.
+func (p *pass) reloadPod(ctx context.Context, pod *corev1.Pod, hash string) error {
+	told, at, waiting := strings.Cut(pod.Annotations[v1alpha1.AnnotationReloaded], "@")
+	since, err := time.Parse(time.RFC3339, at)
+	switch {
+	case told == "":
+		// It started with these files.
+		return p.mark(ctx, pod, hash)
+	case told != hash && p.app.Spec.Reload.How == "file":
+		return p.mark(ctx, pod, hash)
+	case told != hash:
+		p.again = again
+		return p.mark(ctx, pod, hash+"@"+p.now.UTC().Format(time.RFC3339))
+	case !waiting:
+		return nil
+	case err == nil && p.now.Sub(since) < refresh:
+		p.again = again
+		return nil
+	}
+	signal := p.app.Spec.Reload.Signal
+	if signal == "" {
+		signal = "HUP"
+	}
+	if err := p.signaller.Signal(ctx, client.ObjectKeyFromObject(pod), object.ContainerName, signal); err != nil {
+		p.wrong(v1alpha1.ReasonReloadFailed, fmt.Sprintf("copy %s could not be sent SIG%s: %v", pod.Name, signal, err))
+		p.again = 10 * time.Second
+		return nil
+	}
+	return p.mark(ctx, pod, hash)
+}
+
+func (p *pass) mark(ctx context.Context, pod *corev1.Pod, text string) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationReloaded, text)
+	return client.IgnoreNotFound(p.Patch(ctx, pod.DeepCopy(), client.RawPatch(mergePatch, []byte(patch))))
+}
+
+// liveHash is the identity of all files that change in place, and empty while
+// one that they come from is missing.
+func (p *pass) liveHash(ctx context.Context) (string, error) {
+	_, refs := object.Configuration(&p.app.Spec)
+	var parts []any
+	for _, f := range p.app.Spec.Files {
+		if f.Content != nil {
+			parts = append(parts, f.Path, *f.Content)
+		}
+	}
+	for _, ref := range refs {
+		at := types.NamespacedName{Namespace: p.app.Namespace, Name: ref.Name}
+		var err error
+		if ref.Secret {
+			var s corev1.Secret
+			err = p.direct.Get(ctx, at, &s)
+			parts = append(parts, s.Data)
+		} else {
+			var c corev1.ConfigMap
+			err = p.direct.Get(ctx, at, &c)
+			parts = append(parts, c.Data, c.BinaryData)
+		}
+		if apierrors.IsNotFound(err) && !ref.Optional {
+			p.wrong(v1alpha1.ReasonConfigMissing, "there is no "+ref.Key())
+			return "", nil
+		}
+		if client.IgnoreNotFound(err) != nil {
+			return "", err
+		}
+	}
+	return object.HashData(parts...), nil
+}
+
+// execSignaller runs kill in the container. An image without kill and without
+// a shell cannot be signalled that way.
+type execSignaller struct{ conn *rest.Config }
+
+// Signal runs kill in the container.
+func (e execSignaller) Signal(ctx context.Context, pod types.NamespacedName, container, signal string) error {
+	kill := "kill -" + signal + " 1"
+	// Most images have a shell that has kill built in; some have only the program.
+	err := e.exec(ctx, pod, container, []string{"sh", "-c", kill})
+	if err != nil {
+		err = e.exec(ctx, pod, container, strings.Fields(kill))
+	}
+	return err
+}
+
+func (e execSignaller) exec(ctx context.Context, pod types.NamespacedName, container string, command []string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cs, err := kubernetes.NewForConfig(e.conn)
+	if err != nil {
+		return err
+	}
+	url := cs.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, clientgoscheme.ParameterCodec).URL()
+	run, err := remotecommand.NewWebSocketExecutor(e.conn, "GET", url.String())
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := run.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &out}); err != nil {
+		return fmt.Errorf("%s: %w %s", strings.Join(command, " "), err, strings.TrimSpace(out.String()))
+	}
+	return nil
+}
