@@ -6,10 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sampan-cloud/sampan/api/client"
@@ -39,6 +42,9 @@ func Server(ctx context.Context, f config.File, programs, version string, log *s
 		return err // another daemon's, so nothing of it is touched
 	}
 	defer lock.Close()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	why := filepath.Join(f.RunDir, "error")
 	if err := os.Remove(why); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -87,7 +93,12 @@ func (d *daemon) serve(ctx context.Context, f config.File, programs string) (err
 		return err
 	}
 	group := run.Group{Parts: parts, Notify: d.note}
+	ctx, cancel := context.WithCancel(ctx)
+	var settling sync.WaitGroup
+	defer settling.Wait()
+	defer cancel()
 	return group.Run(ctx, func() {
+		settling.Go(func() { giveBack(ctx, d.log) })
 		d.status.ready()
 		d.log.Info("ready", "node", d.set.name, "address", d.set.addr, "version", d.version)
 	})
@@ -167,6 +178,9 @@ func (d *daemon) close() error {
 func (d *daemon) parts() ([]run.Part, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", d.status)
+	// For those who look into a daemon that is slow or large; only root may ask.
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	node := local.New(local.Config{LogDir: d.set.data("log", "containers"), BuildDeb: d.buildDeb}, d.engine, d.images, d.log.With("part", "local"))
 	mux.Handle("/v1/", node)
 	server := cri.New(cri.Config{Socket: d.set.criSocket(), Version: d.version, ImageDir: d.set.data("images")}, d.engine, d.log.With("part", "cri"))

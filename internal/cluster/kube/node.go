@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,19 +32,9 @@ func (n *nodeReady) Run(ctx context.Context, ready func()) error {
 		n.log.Info("node ready", "node", n.cfg.NodeName, "took", time.Since(began).Round(time.Millisecond))
 		ready()
 	}
-	// Starting leaves as much garbage as there is live memory, and the runtime
-	// gives it back over many minutes only.
-	select {
-	case <-time.After(settle):
-		debug.FreeOSMemory()
-	case <-ctx.Done():
-	}
 	<-ctx.Done()
 	return nil
 }
-
-// settle is how long after the start every informer has read what there is.
-const settle = 15 * time.Second
 
 // wait reports whether the node became Ready before ctx ended.
 func (n *nodeReady) wait(ctx context.Context) bool {
