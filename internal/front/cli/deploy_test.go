@@ -180,8 +180,22 @@ func TestTheAPIsRefusalIsSaidWhereItWasWritten(t *testing.T) {
 	}
 	refusal = object{"message": `failed to create typed patch object (shop/web; apps.sampan.dev/v1alpha1, Kind=App): .spec.replicas: field not declared in schema`}
 	_, _, errOut = typed(t, api, "en", "", "deploy", "-f", "testdata/bad/field.yaml")
-	if want := "sampan: testdata/bad/field.yaml:7:3: spec.replicas: field not declared in schema"; !strings.HasPrefix(errOut, want) {
+	if want := "sampan: testdata/bad/field.yaml:7:3: spec.replicas: field not declared in schema: invalid"; !strings.HasPrefix(errOut, want) {
 		t.Errorf("an unknown field: got %s, want %s", errOut, want)
+	}
+}
+
+func TestPlainWords(t *testing.T) {
+	for message, want := range map[string]string{
+		`Invalid value: 7: spec.ports[0].port in body should be more`:                         "should be more",
+		`Invalid value: "object": give size or claim, not both`:                               "give size or claim, not both",
+		`Invalid value: min is greater than max`:                                              "min is greater than max",
+		`Unsupported value: "x": supported values: "a", "b"`:                                  `Unsupported value: "x": supported values: "a", "b"`,
+		`spec.resources.cpu in body should match '^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))…'`: "is no quantity such as 500m or 128Mi",
+	} {
+		if got := plain(message); got != want {
+			t.Errorf("plain(%q) = %q, want %q", message, got, want)
+		}
 	}
 }
 

@@ -21,24 +21,33 @@ func (a *app) deployError(err error, place func(field string) string) error {
 	if !errors.As(err, &api) {
 		return err
 	}
-	causes := api.Causes
+	causes, kind := api.Causes, api.Kind
 	if m := undeclared.FindStringSubmatch(api.Message); len(causes) == 0 && m != nil {
-		causes = []client.Cause{{Field: m[1], Message: m[2]}}
+		causes, kind = []client.Cause{{Field: m[1], Message: m[2]}}, fault.Invalid
 	}
 	if len(causes) == 0 {
 		return err
 	}
 	var errs []error
+	said := map[string]bool{}
 	for _, c := range causes {
 		field := strings.TrimPrefix(c.Field, ".")
+		if field == "<nil>" { // the object as a whole
+			field = ""
+		}
+		var words []string
 		at := place(field)
 		if at != "" {
-			at += ": "
+			words = append(words, at)
 		}
-		if !strings.HasPrefix(at, "--") {
-			at += field + ": "
+		if field != "" && !strings.HasPrefix(at, "--") {
+			words = append(words, field)
 		}
-		errs = append(errs, fmt.Errorf("%s%s: %w", at, plain(c.Message), api.Kind))
+		sentence := strings.Join(append(words, plain(c.Message)), ": ")
+		if !said[sentence] { // one flag may be two fields
+			said[sentence] = true
+			errs = append(errs, fmt.Errorf("%s: %w", sentence, kind))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -49,6 +58,9 @@ var undeclared = regexp.MustCompile(`: (\.[^: ]+): (.*)$`)
 
 // plain takes from the API's sentence what only repeats the field and value.
 func plain(message string) string {
+	if strings.Contains(message, quantity) {
+		return "is no quantity such as 500m or 128Mi"
+	}
 	if _, after, ok := strings.Cut(message, " in body "); ok {
 		return after
 	}
@@ -59,10 +71,13 @@ func plain(message string) string {
 	d := json.NewDecoder(strings.NewReader(rest))
 	var value any
 	if d.Decode(&value) != nil {
-		return message
+		return rest
 	}
 	return strings.TrimPrefix(rest[d.InputOffset():], ": ")
 }
+
+// quantity is how the pattern of a quantity begins, which tells people little.
+const quantity = `'^(\+|-)?(([0-9]+(\.[0-9]*)?)|`
 
 // noSuchKind tells whether the API knows no apps at all, which it says in the
 // same status as that it knows no app of a name.
