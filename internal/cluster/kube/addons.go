@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 
@@ -111,5 +112,23 @@ func (a *addons) applyOne(ctx context.Context, u *unstructured.Unstructured) err
 		api = a.clients.dynamic.Resource(mapping.Resource).Namespace(ns)
 	}
 	_, err = api.Apply(ctx, u.GetName(), u, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	if err == nil && u.GetKind() == "CustomResourceDefinition" {
+		return a.served(u)
+	}
+	return err
+}
+
+// served tells whether the API knows what a definition defines: a controller
+// that comes after the add-ons asks for it once and fails without it.
+func (a *addons) served(definition *unstructured.Unstructured) error {
+	group, _, err := unstructured.NestedString(definition.Object, "spec", "group")
+	if err != nil {
+		return err
+	}
+	kind, _, err := unstructured.NestedString(definition.Object, "spec", "names", "kind")
+	if err != nil {
+		return err
+	}
+	_, err = a.clients.mapper.RESTMapping(schema.GroupKind{Group: group, Kind: kind})
 	return err
 }
