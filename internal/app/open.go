@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+
+	"github.com/sampan-cloud/sampan/internal/cluster/kube"
+	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
+	"github.com/sampan-cloud/sampan/internal/node/container/seccomp"
+	"github.com/sampan-cloud/sampan/internal/node/engine"
+	"github.com/sampan-cloud/sampan/internal/node/image"
+	"github.com/sampan-cloud/sampan/internal/node/network"
+	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout"
+)
+
+// open opens what has state on this machine. Each is closed in reverse.
+func (d *daemon) open(ctx context.Context) error {
+	// The cluster first: its authority signs the registry's certificate.
+	if err := d.openCluster(); err != nil {
+		return err
+	}
+	return d.openNode(ctx)
+}
+
+// openCluster prepares Kubernetes, with what it finds in itself at every start.
+func (d *daemon) openCluster() (err error) {
+	conf := d.set.kube()
+	conf.Notify = d.note
+	edge := d.edgeImage()
+	names, err := dns.Manifests(dns.Deployment{Image: edge, ClusterIP: conf.DNS(), DNS: dns.Config{Domain: d.set.Network.Domain}})
+	if err != nil {
+		return err
+	}
+	conf.Addons = append(conf.Addons, names)
+	if d.set.Gateway.Enabled {
+		routes, err := gateway.Manifests(d.set.gateway(edge))
+		if err != nil {
+			return err
+		}
+		conf.Addons = append(conf.Addons, gateway.CRDs(), routes, rollout.Manifests())
+	}
+	d.cluster, err = kube.New(conf, d.log.With("part", "kubernetes"))
+	return err
+}
+
+// openNode opens the node's stores, its network, its keeper and its engine.
+func (d *daemon) openNode(ctx context.Context) error {
+	auth, err := d.set.registryAuth()
+	if err != nil {
+		return err
+	}
+	if d.set.Registry.Enabled {
+		if err := d.set.trust(d.cluster.CA()); err != nil {
+			return err
+		}
+	}
+	if d.images, err = image.Open(d.set.images(auth, d.cluster.CA()), d.log.With("part", "images")); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.images.Close)
+	if d.snapshots, err = snapshot.Open(d.set.snapshots(), d.log.With("part", "snapshots")); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.snapshots.Close)
+	if d.network, err = network.Open(d.set.network(), d.log.With("part", "network")); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, func() error { d.network.Close(); return nil })
+	groups, err := cgroup.New(d.set.cgroups())
+	if err != nil {
+		return err
+	}
+	if d.containers, err = container.Connect(ctx, d.set.containers(groups), d.log.With("part", "containers")); err != nil {
+		return err
+	}
+	d.closers = append(d.closers, d.containers.Close)
+	d.engine, err = engine.Open(d.set.engine(), engine.Parts{
+		Runtime: d.containers, Network: d.network, Snapshots: d.snapshots, Images: d.images, Seccomp: seccomp.Default,
+	}, d.log.With("part", "engine"))
+	return err
+}
