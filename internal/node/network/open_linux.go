@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -33,7 +34,8 @@ type Network struct {
 	builds  chan struct{} // as many as may be built at once
 	gone    chan struct{} // tells the reaper that there is something to do
 	closing sync.Once
-	cursor  sync.Mutex // from taking an address to writing it down
+	asked   atomic.Int64 // when a pod was last attached, in Unix nanoseconds
+	cursor  sync.Mutex   // from taking an address to writing it down
 
 	mu   sync.Mutex
 	pods map[string]record

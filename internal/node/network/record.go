@@ -2,6 +2,7 @@ package network
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -52,6 +53,16 @@ func writeFile(path string, data []byte) error {
 		return err
 	}
 	return os.Rename(temp, path)
+}
+
+// writeAt replaces the beginning of a file.
+func writeAt(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(data, 0)
+	return errors.Join(err, f.Close())
 }
 
 // removeRecord forgets a pod. Repeating it is not an error.

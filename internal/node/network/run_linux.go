@@ -19,8 +19,9 @@ func (n *Network) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// refill tells the filler that the pool has room.
+// refill tells the filler that the pool has room, and that a pod has come.
 func (n *Network) refill() {
+	n.asked.Store(time.Now().UnixNano())
 	select {
 	case n.taken <- struct{}{}:
 	default:
@@ -47,6 +48,9 @@ func (n *Network) filler(ctx context.Context) {
 			}
 			continue
 		}
+		if !n.rest(ctx) {
+			continue
+		}
 		err := n.addOne(ctx)
 		if err != nil {
 			if !failing {
@@ -59,6 +63,27 @@ func (n *Network) filler(ctx context.Context) {
 		}
 		failing = err != nil
 	}
+}
+
+// A filler rests while pods come in, so that it does not take processors and the
+// kernel's lock over all links from what they are waiting for, unless the pool
+// is nearly empty.
+const (
+	lull = 50 * time.Millisecond // after the last pod
+	low  = 8                     // the part of the pool that is kept in any case
+)
+
+// rest waits a little if it is not yet time to add to the pool.
+func (n *Network) rest(ctx context.Context) (enough bool) {
+	quiet := time.Since(time.Unix(0, n.asked.Load()))
+	if quiet >= lull || len(n.ready) <= cap(n.ready)/low {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(lull - quiet):
+	}
+	return false
 }
 
 // addOne puts one namespace into the pool. When the pool has become full
