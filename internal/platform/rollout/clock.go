@@ -66,7 +66,6 @@ func (c *clock) visit(ctx context.Context) {
 			return
 		}
 	}
-	c.r.measured.refresh(ctx)
 }
 
 // underWay says whether the app changes by the passing of time.

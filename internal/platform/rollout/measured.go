@@ -24,8 +24,8 @@ import (
 )
 
 // measured holds what is asked for outside the gateway: processors and memory
-// from metrics.k8s.io, and numbers from URLs. It asks every two seconds, in the
-// background of the decisions, so that a slow answer delays none.
+// from metrics.k8s.io, and numbers from URLs. It asks every two seconds, beside
+// the decisions, so that a slow answer delays none.
 type measured struct {
 	conn   *rest.Config
 	client *http.Client
@@ -33,8 +33,6 @@ type measured struct {
 	mu     sync.Mutex
 	wanted map[metricKey]question
 	values map[metricKey]value
-	asked  time.Time
-	busy   bool
 	api    *http.Client // to the cluster; made when first needed
 }
 
@@ -91,13 +89,23 @@ func (m *measured) get(app *v1alpha1.App, metric v1alpha1.Metric) (float64, erro
 	return v.v, nil
 }
 
-// refresh asks for what is wanted, if it is time. It does not wait.
+// run asks for what is wanted until ctx ends.
+func (m *measured) run(ctx context.Context) error {
+	tick := time.NewTicker(askEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			m.refresh(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// refresh asks for what is wanted and forgets the rest.
 func (m *measured) refresh(ctx context.Context) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.busy || time.Since(m.asked) < askEvery {
-		return
-	}
 	wanted := m.wanted
 	m.wanted = map[metricKey]question{}
 	for k := range m.values {
@@ -105,28 +113,19 @@ func (m *measured) refresh(ctx context.Context) {
 			delete(m.values, k)
 		}
 	}
-	if len(wanted) == 0 {
-		return
+	m.mu.Unlock()
+	var g errgroup.Group
+	g.SetLimit(16)
+	for k, q := range wanted {
+		g.Go(func() error {
+			v, err := m.ask(ctx, q)
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.values[k] = value{v, err, time.Now()}
+			return nil
+		})
 	}
-	m.busy, m.asked = true, time.Now()
-	// The answers are awaited by nobody: ctx ends the requests, and with them this.
-	go func() {
-		var g errgroup.Group
-		g.SetLimit(16)
-		for k, q := range wanted {
-			g.Go(func() error {
-				v, err := m.ask(ctx, q)
-				m.mu.Lock()
-				defer m.mu.Unlock()
-				m.values[k] = value{v, err, time.Now()}
-				return nil
-			})
-		}
-		_ = g.Wait() // failures are values here
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.busy = false
-	}()
+	_ = g.Wait() // failures are values here
 }
 
 func (m *measured) ask(ctx context.Context, q question) (float64, error) {

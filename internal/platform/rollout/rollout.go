@@ -165,6 +165,7 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		ready()
 		return clock.run(ctx)
 	})
+	g.Go(func() error { return r.measured.run(ctx) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("rollout: %w", err)
 	}

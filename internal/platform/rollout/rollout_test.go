@@ -465,3 +465,17 @@ func TestAnAppWaitsForThoseItDependsOn(t *testing.T) {
 	w.ticks(400)
 	expect(t, "copies when nobody asks", w.copies(), "api-r1=0 db-r1=1")
 }
+
+func (w *world) deployment(name string) *appsv1.Deployment {
+	w.t.Helper()
+	var d appsv1.Deployment
+	w.get(name, &d)
+	return &d
+}
+
+func (w *world) route(name string) *gw.HTTPRoute {
+	w.t.Helper()
+	var h gw.HTTPRoute
+	w.get(name, &h)
+	return &h
+}

@@ -91,6 +91,8 @@ func (p *pass) aim(target object.Revision) {
 	case target.Name == st.Live:
 		if shipping(p.app) {
 			p.end(v1alpha1.PhaseTakenBack, "the app asks for "+st.Live+" again")
+		} else if ro != nil && ro.Phase == v1alpha1.PhaseTakenBack {
+			st.Rollout = nil // nobody asks for it any more
 		}
 	case ro == nil || ro.Revision != target.Name || ro.Phase == v1alpha1.PhaseDone:
 		st.Rollout = newRollout(p.app, target, p.now)
