@@ -118,7 +118,7 @@ func (n *node) leftNothing() {
 		spare := 0
 		for _, m := range n.mounts() {
 			switch {
-			case m == n.path("run/ns"):
+			case m == n.path("run"), m == n.path("run/ns"):
 			case len(m) > len(n.path("netns")) && m[:len(n.path("netns"))] == n.path("netns"):
 				spare++
 			default:

@@ -63,6 +63,9 @@ func (r *Runtime) Down(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("down: %w", err)
 	}
+	if err := dropRunFS(r.cfg.Dir); err != nil {
+		return fmt.Errorf("down: %w", err)
+	}
 	return os.RemoveAll(r.cfg.Dir)
 }
 

@@ -69,6 +69,9 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Runtime, error
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("container runtime: %w", err)
 	}
+	if err := ensureRunFS(dir); err != nil {
+		return nil, err
+	}
 	r := &Runtime{
 		cfg: cfg, log: log, ns: newNamespaces(filepath.Join(dir, nsDir)), linked: make(chan struct{}),
 		units: map[string]*unit{}, listeners: map[*listener]bool{},

@@ -23,6 +23,7 @@ import (
 // A Device is one of the host's, as a container shall see it.
 type Device struct {
 	specs.LinuxDevice
+	Source string // where the host has it
 	Access string // of "rwm": read, write, make a node
 }
 
@@ -144,7 +145,7 @@ func stat(path string) (d Device, ok bool, err error) {
 	}
 	mode := os.FileMode(st.Mode & 0o7777)
 	d.Major, d.Minor = int64(unix.Major(uint64(st.Rdev))), int64(unix.Minor(uint64(st.Rdev)))
-	d.FileMode, d.UID, d.GID = &mode, &st.Uid, &st.Gid
+	d.Source, d.FileMode, d.UID, d.GID = path, &mode, &st.Uid, &st.Gid
 	return d, true, nil
 }
 
@@ -168,12 +169,15 @@ func Add(spec *specs.Spec, devices ...Device) {
 			at[d.Path] = len(spec.Linux.Devices)
 			spec.Linux.Devices = append(spec.Linux.Devices, d.LinuxDevice)
 		}
-		access := d.Access
-		if access == "" {
-			access = "rwm"
-		}
-		spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, specs.LinuxDeviceCgroup{
-			Allow: true, Type: d.Type, Major: &d.Major, Minor: &d.Minor, Access: access,
-		})
+		spec.Linux.Resources.Devices = append(spec.Linux.Resources.Devices, d.Rule())
 	}
+}
+
+// Rule lets a cgroup use the device.
+func (d *Device) Rule() specs.LinuxDeviceCgroup {
+	access := d.Access
+	if access == "" {
+		access = "rwm"
+	}
+	return specs.LinuxDeviceCgroup{Allow: true, Type: d.Type, Major: &d.Major, Minor: &d.Minor, Access: access}
 }

@@ -90,7 +90,7 @@ func TestAllHasTheUsualDevicesAndNoTerminals(t *testing.T) {
 }
 
 func TestAddGivesNodesAndRules(t *testing.T) {
-	null := Device{specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 3}, ""}
+	null := Device{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 3}, Access: ""}
 	zero := Device{specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 5}, "r"}
 	var spec specs.Spec
 	Add(&spec, null, zero)
