@@ -115,7 +115,7 @@ func Default() File {
 	return File{
 		DataDir:  DataDir,
 		Node:     Node{MaxPods: 500},
-		Network:  Network{PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", Domain: "cluster.local", Pool: 16},
+		Network:  Network{PodCIDR: "10.244.0.0/16", ServiceCIDR: "10.96.0.0/16", Domain: "cluster.local", Pool: 64},
 		API:      API{Port: 6443},
 		Registry: Registry{Enabled: true, Port: 5000, Name: "registry.local", AnonymousPull: true},
 		Images:   Images{Parallel: 4},

@@ -62,7 +62,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 	defer snapshots.Close()
 	pods, err := network.Open(network.Config{
 		Dir: filepath.Join(c.data, "network"), NSDir: filepath.Join(c.run, "netns"), Bridge: c.name, Table: c.name,
-		Prefix: netip.MustParsePrefix("10.244.0.0/16"), Pool: 16,
+		Prefix: netip.MustParsePrefix("10.244.0.0/16"), Pool: 64,
 	}, log)
 	if err != nil {
 		return err
