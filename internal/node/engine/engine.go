@@ -14,10 +14,10 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sync/singleflight"
-	"tags.cncf.io/container-device-interface/pkg/cdi"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/container/devices"
 )
 
 // Config holds the settings of an Engine. Dir is required.
@@ -40,7 +40,7 @@ type Engine struct {
 	boot    string
 	records *records
 	hub     *hub
-	cdi     *cdi.Cache
+	cdi     *devices.Registry
 	unpacks singleflight.Group
 	machine machine
 	running atomic.Bool  // the records are in line with what runs
@@ -125,18 +125,12 @@ func Open(cfg Config, parts Parts, log *slog.Logger) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	dirs := cfg.CDIDirs
-	if dirs == nil {
-		dirs = []string{"/etc/cdi", "/var/run/cdi"}
-	}
-	// Without auto-refresh: a watch on every directory for the rare container
-	// that asks for a device is a goroutine and two inotify marks for nothing.
-	devices, err := cdi.NewCache(cdi.WithSpecDirs(dirs...), cdi.WithAutoRefresh(false))
+	described, err := devices.OpenRegistry(devices.Config{Dirs: cfg.CDIDirs})
 	if err != nil {
-		return nil, fmt.Errorf("engine: device specifications: %w", err)
+		return nil, fmt.Errorf("engine: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, parts: parts, log: log, boot: boot, records: rec, hub: newHub(), cdi: devices, machine: m,
+		cfg: cfg, parts: parts, log: log, boot: boot, records: rec, hub: newHub(), cdi: described, machine: m,
 		pods: newTable[*pod]("pod"), containers: newTable[*ctr]("container"),
 	}
 	e.users = sync.OnceValue(func() error { return parts.Runtime.UserNamespaces(cfg.Dir) })

@@ -90,8 +90,8 @@ func TestAllHasTheUsualDevicesAndNoTerminals(t *testing.T) {
 }
 
 func TestAddGivesNodesAndRules(t *testing.T) {
-	null := Device{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 3}, Access: ""}
-	zero := Device{specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 5}, "r"}
+	null := Device{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 3}}
+	zero := Device{LinuxDevice: specs.LinuxDevice{Path: "/dev/x", Type: "c", Major: 1, Minor: 5}, Access: "r"}
 	var spec specs.Spec
 	Add(&spec, null, zero)
 	if len(spec.Linux.Devices) != 1 || spec.Linux.Devices[0].Minor != 5 {
