@@ -92,7 +92,7 @@ type Remote struct {
 
 // Engine configures containers.
 type Engine struct {
-	CgroupDriver string            `yaml:"cgroupDriver"` // cgroupfs or systemd
+	CgroupDriver string            `yaml:"cgroupDriver"` // cgroupfs
 	Runtimes     map[string]string `yaml:"runtimes"`     // handler to OCI runtime binary
 }
 
@@ -244,8 +244,13 @@ func (f *File) check() error {
 			return invalid(key, "%d is not a port", port)
 		}
 	}
-	if d := f.Engine.CgroupDriver; d != "cgroupfs" && d != "systemd" {
-		return invalid("engine.cgroupDriver", "%q is neither cgroupfs nor systemd", d)
+	switch d := f.Engine.CgroupDriver; d {
+	case "cgroupfs":
+	case "systemd":
+		return invalid("engine.cgroupDriver", "systemd is a driver that this version does not have; set cgroupfs, which works under systemd as well: "+
+			"containers' cgroups are their own, beside systemd's slices")
+	default:
+		return invalid("engine.cgroupDriver", "%q is not cgroupfs", d)
 	}
 	return nil
 }
