@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go/http3"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,6 +37,7 @@ type cloud struct {
 	admin       string
 	woken       atomic.Int64
 	onWake      func()
+	stop        context.CancelFunc // tells the gateway to end
 }
 
 func freePort(t *testing.T) int {
@@ -91,6 +93,7 @@ func start(t *testing.T, objects ...*gw.HTTPRoute) *cloud {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	s := NewWith(gateway.Config{HTTPPort: c.http, HTTPSPort: c.https, Admin: c.admin, DataDir: t.TempDir(), Drain: "2s"}, c.clients, log)
 	run, cancel := context.WithCancel(context.Background())
+	c.stop = cancel
 	done, ready := make(chan error, 1), make(chan struct{})
 	go func() { done <- s.Run(run, func() { close(ready) }) }()
 	t.Cleanup(func() {
@@ -302,7 +305,71 @@ func TestTheOwnAuthorityVouchesForLocalNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	h3 := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "web.shop.sampan.local"}}
+	defer h3.Close()
+	resp3, err := h3.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp3.Body.Close()
+	if resp3.StatusCode != 200 || resp3.ProtoMajor != 3 {
+		t.Errorf("GET = %d %s; want 200 HTTP/3.0", resp3.StatusCode, resp3.Proto)
+	}
 	if resp.StatusCode != 200 || resp.ProtoMajor != 2 || !strings.Contains(resp.Header.Get("Alt-Svc"), "h3") {
 		t.Errorf("GET = %d %s, Alt-Svc %q; want 200 HTTP/2.0 that offers h3", resp.StatusCode, resp.Proto, resp.Header.Get("Alt-Svc"))
+	}
+}
+
+func TestAGatewayThatEndsFailsNoRequest(t *testing.T) {
+	c := start(t, httpRoute("web", "web.shop.test", "web"))
+	began, finish := make(chan struct{}), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			close(began)
+			<-finish
+		}
+		fmt.Fprint(w, "hello")
+	}))
+	defer slow.Close()
+	c.service("web", "", slow.Listener.Addr().String())
+	c.get("web.shop.test", is(200, "hello"))
+	ask := func(tr *http.Transport, path string) (*http.Response, error) {
+		req, _ := http.NewRequest("GET", fmt.Sprintf("http://127.0.0.1:%d%s", c.http, path), nil)
+		req.Host = "web.shop.test"
+		resp, err := tr.RoundTrip(req)
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		return resp, err
+	}
+	kept, other := &http.Transport{}, &http.Transport{}
+	defer kept.CloseIdleConnections()
+	defer other.CloseIdleConnections()
+	if _, err := ask(kept, "/"); err != nil {
+		t.Fatal(err)
+	}
+	underWay := make(chan error, 1)
+	go func() {
+		resp, err := ask(other, "/slow")
+		if err == nil && resp.StatusCode != 200 {
+			err = fmt.Errorf("answered with %s", resp.Status)
+		}
+		underWay <- err
+	}()
+	<-began
+	c.stop()
+	time.Sleep(100 * time.Millisecond)
+	if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", c.http)); err == nil {
+		conn.Close()
+		t.Error("a connection was accepted after the end began")
+	}
+	resp, err := ask(kept, "/")
+	if err != nil || resp.StatusCode != 200 || !resp.Close {
+		t.Errorf("a request on an old connection = %v, %v; want 200 that asks to connect anew", resp, err)
+	}
+	close(finish)
+	if err := <-underWay; err != nil {
+		t.Errorf("the request under way: %v", err)
 	}
 }
