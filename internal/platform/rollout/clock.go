@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
@@ -48,7 +49,8 @@ func (c *clock) run(ctx context.Context) error {
 // visit sends the apps that need a look to the controller.
 func (c *clock) visit(ctx context.Context) {
 	var apps v1alpha1.AppList
-	if err := c.r.List(ctx, &apps); err != nil {
+	// Thousands of apps are looked at each second, and none is changed here.
+	if err := c.r.List(ctx, &apps, client.UnsafeDisableDeepCopy); err != nil {
 		return // the cache is stopping, or starting
 	}
 	for i := range apps.Items {

@@ -62,7 +62,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		measured: newMeasured(&rest.Config{}, http.DefaultClient), signaller: w, now: func() time.Time { return w.now },
 	}
 	w.c = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.App{}).
-		WithIndex(&v1alpha1.App{}, indexHost, w.r.hosts).WithObjects(objects...).Build()
+		WithIndex(&v1alpha1.App{}, indexHost, w.r.hosts).WithIndex(&v1alpha1.App{}, indexNeeds, neededApps).WithObjects(objects...).Build()
 	w.r.Client, w.r.direct = w.c, w.c
 	return w
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/robfig/cron/v3"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/counter"
@@ -122,17 +123,8 @@ func (r *reconciler) settings(app *v1alpha1.App, now time.Time) scale.Settings {
 // past the gateway, so that nothing would wake it.
 func (r *reconciler) needed(app *v1alpha1.App) bool {
 	var near v1alpha1.AppList
-	if err := r.List(context.Background(), &near, inNamespace(app)); err != nil {
-		return true
-	}
-	for i := range near.Items {
-		for _, name := range needs(&near.Items[i].Spec) {
-			if name == app.Name {
-				return true
-			}
-		}
-	}
-	return false
+	err := r.List(context.Background(), &near, inNamespace(app), client.MatchingFields{indexNeeds: app.Name}, client.UnsafeDisableDeepCopy)
+	return err != nil || len(near.Items) > 0 // better awake than unreachable
 }
 
 // within says whether a window is open.

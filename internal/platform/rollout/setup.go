@@ -23,8 +23,19 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
 )
 
-// indexHost finds the apps that ask for a host.
-const indexHost = "host"
+// Indexes of the cache: apps by the hosts that they ask for, and by the apps of
+// their namespace that they need.
+const (
+	indexHost  = "host"
+	indexNeeds = "needs"
+)
+
+func neededApps(o client.Object) []string {
+	if app, ok := o.(*v1alpha1.App); ok {
+		return needs(&app.Spec)
+	}
+	return nil
+}
 
 func (r *reconciler) hosts(o client.Object) []string {
 	var out []string
@@ -39,6 +50,9 @@ func (r *reconciler) hosts(o client.Object) []string {
 // setup says what makes an app worth a look.
 func (r *reconciler) setup(ctx context.Context, mgr manager.Manager, ticks chan event.TypedGenericEvent[*v1alpha1.App]) error {
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.App{}, indexHost, r.hosts); err != nil {
+		return err
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.App{}, indexNeeds, neededApps); err != nil {
 		return err
 	}
 	skip := true // the name is used once in a process, but a test starts several
@@ -89,15 +103,11 @@ func (r *reconciler) neighbours(ctx context.Context, o client.Object) []reconcil
 		}
 	}
 	var near v1alpha1.AppList
-	if err := r.List(ctx, &near, client.InNamespace(app.Namespace)); err != nil {
+	if err := r.List(ctx, &near, client.InNamespace(app.Namespace), client.MatchingFields{indexNeeds: app.Name}); err != nil {
 		return out
 	}
 	for _, other := range near.Items {
-		for _, name := range needs(&other.Spec) {
-			if name == app.Name {
-				out = append(out, request(other.Namespace, other.Name)...)
-			}
-		}
+		out = append(out, request(other.Namespace, other.Name)...)
 	}
 	for _, name := range needs(&app.Spec) {
 		out = append(out, request(app.Namespace, name)...)
