@@ -59,7 +59,7 @@ func newBench(t *testing.T, cfg Config) *bench {
 // service makes a Service whose endpoints are at addrs.
 func (b *bench) service(name string, protocol upstream.Protocol, addrs ...string) *upstream.Port {
 	p := b.set.Service("shop/"+name).Port(80, protocol)
-	p.SetAddrs(addrs)
+	p.SetAddrs(addrs, nil)
 	return p
 }
 
@@ -248,7 +248,7 @@ func TestRequestsAreHeldWhileAnAppStarts(t *testing.T) {
 	if resp, body := b.do("GET", "/", ""); resp.StatusCode != 503 || !strings.Contains(body, "too many requests wait") {
 		t.Errorf("the fourth request = %d %q; want 503", resp.StatusCode, body)
 	}
-	p.SetAddrs([]string{app(t, says("awake"))})
+	p.SetAddrs([]string{app(t, says("awake"))}, nil)
 	for range 3 {
 		if got := <-answers; got != "200 awake" {
 			t.Errorf("held request = %q; want 200 awake", got)
@@ -291,7 +291,7 @@ func TestAnEndpointThatLeftFinishesWhatItHas(t *testing.T) {
 	first := make(chan string)
 	go func() { _, body := b.do("GET", "/", ""); first <- body }()
 	<-began
-	p.SetAddrs([]string{app(t, says("next"))})
+	p.SetAddrs([]string{app(t, says("next"))}, nil)
 	for range 10 {
 		if _, body := b.do("GET", "/", ""); body != "next" {
 			t.Fatalf("a new request went to %q; want next", body)

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,14 +80,52 @@ func (h *Hold) Wait(ctx context.Context, p *Port) error {
 			return nil
 		}
 		h.ask(namespace, app)
+		knock := knocking(p)
 		select {
 		case <-changed:
+		case <-knock:
+			knockAll(ctx, p)
 		case <-again.C:
 		case <-limit.C:
 			return ErrNotStarted
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// A copy that is starting is asked this often whether it takes connections. The
+// cluster asks once a second, which is most of what a start would take.
+const (
+	knockEvery = 5 * time.Millisecond
+	knockLimit = 100 * time.Millisecond
+)
+
+// knocking returns a channel that brings the next moment to ask, or none where
+// there is nobody to ask.
+func knocking(p *Port) <-chan time.Time {
+	if len(p.Starting()) == 0 {
+		return nil
+	}
+	return time.After(knockEvery)
+}
+
+// knockAll asks the copies that are starting whether they take connections, on
+// behalf of all requests that wait.
+func knockAll(ctx context.Context, p *Port) {
+	if !p.knocking.CompareAndSwap(false, true) {
+		return
+	}
+	defer p.knocking.Store(false)
+	d := net.Dialer{Timeout: knockLimit}
+	for _, addr := range p.Starting() {
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			continue
+		}
+		conn.Close()
+		p.Listens(addr)
+		return
 	}
 }
 

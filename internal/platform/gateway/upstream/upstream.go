@@ -63,7 +63,7 @@ func (s *Set) Forget(key string) {
 	}
 	v.SetApp("")
 	for _, p := range v.Ports() {
-		p.SetAddrs(nil)
+		p.SetAddrs(nil, nil)
 	}
 }
 
@@ -126,9 +126,14 @@ type Port struct {
 	Protocol Protocol
 
 	endpoints atomic.Pointer[[]*Endpoint]
-	known     atomic.Bool   // whether somebody has said which there are
-	mu        sync.Mutex    // of changes
-	changed   chan struct{} // closed at the next change; guarded by mu
+	known     atomic.Bool // whether somebody has said which there are
+	knocking  atomic.Bool // whether somebody asks those that are starting
+
+	mu        sync.Mutex      // of changes, and of what follows
+	changed   chan struct{}   // closed at the next change
+	ready     []string        // addresses that serve
+	starting  []string        // addresses that serve as soon as they take a connection
+	listening map[string]bool // those of starting that have taken one
 }
 
 // Endpoints returns those that serve now. The slice is not to be changed.
@@ -137,12 +142,52 @@ func (p *Port) Endpoints() []*Endpoint { return *p.endpoints.Load() }
 // Known tells whether SetAddrs has been called.
 func (p *Port) Known() bool { return p.known.Load() }
 
-// SetAddrs says which addresses serve now, each with its port. Those that stay
-// keep their connections and counts.
-func (p *Port) SetAddrs(addrs []string) {
+// SetAddrs says which addresses serve now, each with its port, and which will
+// serve as soon as they take a connection. Those that stay keep their
+// connections and counts.
+func (p *Port) SetAddrs(ready, starting []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.known.Store(true)
+	p.ready, p.starting = ready, starting
+	for a := range p.listening {
+		if !slices.Contains(starting, a) {
+			delete(p.listening, a)
+		}
+	}
+	p.arrange()
+}
+
+// Starting returns the addresses that will serve as soon as they take a
+// connection and have taken none yet.
+func (p *Port) Starting() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(p.starting), func(a string) bool { return p.listening[a] })
+}
+
+// Listens says that one of them has taken a connection.
+func (p *Port) Listens(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.starting, addr) {
+		return // it went away, or is ready by now
+	}
+	if p.listening == nil {
+		p.listening = map[string]bool{}
+	}
+	p.listening[addr] = true
+	p.arrange()
+}
+
+// arrange makes the endpoints of the addresses that serve. mu is held.
+func (p *Port) arrange() {
+	addrs := slices.Clone(p.ready)
+	for _, a := range p.starting {
+		if p.listening[a] {
+			addrs = append(addrs, a)
+		}
+	}
 	old := p.Endpoints()
 	next := make([]*Endpoint, 0, len(addrs))
 	known := make(map[string]*Endpoint, len(old))
@@ -157,7 +202,7 @@ func (p *Port) SetAddrs(addrs []string) {
 		}
 		next = append(next, &Endpoint{Addr: a, transport: p.Service.newTransport(p.Protocol)})
 	}
-	if len(known) == 0 && slices.Equal(old, next) {
+	if len(known) == 0 && slices.Equal(old, next) && len(p.starting) == 0 {
 		return
 	}
 	p.endpoints.Store(&next)

@@ -29,14 +29,14 @@ func newPort(t *testing.T) (*Port, func(addr string) *lines) {
 
 func TestAnEndpointThatStaysKeepsItsConnections(t *testing.T) {
 	p, line := newPort(t)
-	p.SetAddrs([]string{"192.0.2.1:80"})
+	p.SetAddrs([]string{"192.0.2.1:80"}, nil)
 	first, a := p.Endpoints()[0], line("192.0.2.1:80")
 	first.Begin()
-	p.SetAddrs([]string{"192.0.2.2:80", "192.0.2.1:80"})
+	p.SetAddrs([]string{"192.0.2.2:80", "192.0.2.1:80"}, nil)
 	if p.Endpoints()[1] != first || first.InFlight() != 1 || a.closed != 0 {
 		t.Errorf("the endpoint was made anew, or its connections closed %d times", a.closed)
 	}
-	p.SetAddrs([]string{"192.0.2.2:80"})
+	p.SetAddrs([]string{"192.0.2.2:80"}, nil)
 	if a.closed != 1 {
 		t.Errorf("idle connections closed %d times when it left; want once", a.closed)
 	}
@@ -49,13 +49,13 @@ func TestAnEndpointThatStaysKeepsItsConnections(t *testing.T) {
 func TestAChangeIsAnnouncedOnce(t *testing.T) {
 	p, _ := newPort(t)
 	changed := p.Changed()
-	p.SetAddrs(nil)
+	p.SetAddrs(nil, nil)
 	select {
 	case <-changed:
 		t.Error("no endpoints are announced as a change of none")
 	default:
 	}
-	p.SetAddrs([]string{"192.0.2.1:80"})
+	p.SetAddrs([]string{"192.0.2.1:80"}, nil)
 	select {
 	case <-changed:
 	default:
@@ -65,7 +65,7 @@ func TestAChangeIsAnnouncedOnce(t *testing.T) {
 
 func TestTheLessBusyIsPicked(t *testing.T) {
 	p, _ := newPort(t)
-	p.SetAddrs([]string{"192.0.2.1:80", "192.0.2.2:80"})
+	p.SetAddrs([]string{"192.0.2.1:80", "192.0.2.2:80"}, nil)
 	busy, idle := p.Endpoints()[0], p.Endpoints()[1]
 	for range 5 {
 		busy.Begin()
@@ -92,7 +92,7 @@ func TestAForgottenServiceHasNoEndpoints(t *testing.T) {
 	svc := set.Service("shop/web")
 	svc.SetApp("web")
 	p := svc.Port(80, HTTP1)
-	p.SetAddrs([]string{"192.0.2.1:80"})
+	p.SetAddrs([]string{"192.0.2.1:80"}, nil)
 	set.Forget("shop/web")
 	if len(p.Endpoints()) != 0 || svc.App() != "" || len(set.Services()) != 0 {
 		t.Errorf("a deleted Service has endpoints %v and App %q", p.Endpoints(), svc.App())

@@ -38,16 +38,18 @@ func (w *Watcher) endpoints(key string) {
 
 // addrs are the addresses that serve a port. When none is ready, those that are
 // about to end and still serve are better than nothing, as kube-proxy has it;
-// of an App that can be woken a new copy is better still.
-func addrs(svc *corev1.Service, from []*discoveryv1.EndpointSlice, p *upstream.Port) []string {
+// of an App that can be woken a new copy is better still. Copies that are not
+// ready yet are starting, where to take a connection is all that readiness means.
+func addrs(svc *corev1.Service, from []*discoveryv1.EndpointSlice, p *upstream.Port) (ready, starting []string) {
 	if svc == nil {
-		return nil
+		return nil, nil
 	}
 	name, ok := portName(svc, p.Number)
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	var ready, ending []string
+	early := svc.Annotations[annotationListening] != ""
+	var ending []string
 	for _, s := range from {
 		if s.AddressType == discoveryv1.AddressTypeFQDN || !oneFamily(svc, s) {
 			continue
@@ -67,6 +69,8 @@ func addrs(svc *corev1.Service, from []*discoveryv1.EndpointSlice, p *upstream.P
 					ready = append(ready, addr)
 				case c.Serving != nil && *c.Serving:
 					ending = append(ending, addr)
+				case early && (c.Terminating == nil || !*c.Terminating):
+					starting = append(starting, addr)
 				}
 			}
 		}
@@ -75,7 +79,7 @@ func addrs(svc *corev1.Service, from []*discoveryv1.EndpointSlice, p *upstream.P
 		ready = ending
 	}
 	slices.Sort(ready)
-	return slices.Compact(ready)
+	return slices.Compact(ready), starting
 }
 
 // oneFamily leaves out the second address of a pod that has two.

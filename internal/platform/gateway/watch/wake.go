@@ -13,6 +13,10 @@ import (
 // annotationWake is when somebody last wanted an App that may have no copy.
 const annotationWake = "apps.sampan.dev/wake"
 
+// annotationListening is on Services whose copies are ready as soon as they take
+// a connection.
+const annotationListening = "apps.sampan.dev/ready-when-listening"
+
 // wakeLimit is how long one order may take to reach the API.
 const wakeLimit = 5 * time.Second
 
