@@ -35,7 +35,7 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		e := x.backend.Port.Pick(rand.IntN, failed)
 		if e == nil {
 			if last == nil || x.backend.Port.Service.App() != "" && unreachable(last) && len(x.backend.Port.Endpoints()) == 0 {
-				if err := p.hold.Wait(req.Context(), x.backend.Port); err != nil {
+				if err := p.wait(req.Context(), x); err != nil {
 					return nil, err
 				}
 				failed = nil
@@ -62,6 +62,19 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		e.Failed()
 		failed = append(failed, e)
 	}
+}
+
+// wait holds a request until there is an endpoint. It is held then and not in
+// flight, and what it waited is not what the app took to answer.
+func (p *Proxy) wait(ctx context.Context, x *exchange) error {
+	stats := &x.backend.Port.Service.Stats
+	stats.InFlight.Add(-1)
+	defer stats.InFlight.Add(1)
+	if err := p.hold.Wait(ctx, x.backend.Port); err != nil {
+		return err
+	}
+	x.began = time.Now()
+	return nil
 }
 
 // attempt sends a request to one endpoint. The endpoint counts as busy until

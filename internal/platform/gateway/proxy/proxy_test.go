@@ -245,6 +245,9 @@ func TestRequestsAreHeldWhileAnAppStarts(t *testing.T) {
 		t.Errorf("woken = %s; want shop/web", got)
 	}
 	waitFor(t, "three requests held", func() bool { return p.Service.Stats.Held.Load() == 3 })
+	if n := p.Service.Stats.InFlight.Load(); n != 0 {
+		t.Errorf("%d requests are in flight while all are held", n)
+	}
 	if resp, body := b.do("GET", "/", ""); resp.StatusCode != 503 || !strings.Contains(body, "too many requests wait") {
 		t.Errorf("the fourth request = %d %q; want 503", resp.StatusCode, body)
 	}
