@@ -87,7 +87,7 @@ var execs = map[string]func(*testing.T, *Node){
 		if took := time.Since(began); took > 3*time.Second {
 			t.Errorf("Exec returned after %v", took)
 		}
-		pids, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/pids", spec.OCI.Linux.CgroupsPath, "cgroup.procs"))
+		pids, err := os.ReadFile(filepath.Join(cgroupDir(spec), "cgroup.procs"))
 		if got := strings.Fields(string(pids)); err == nil && len(got) != 1 {
 			t.Errorf("processes in the container: %v, want its first alone", got)
 		}

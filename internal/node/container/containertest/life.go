@@ -67,7 +67,7 @@ var life = map[string]func(*testing.T, *Node){
 		if _, err := n.Status(t.Context(), spec.ID); fault.Of(err) != fault.NotFound {
 			t.Errorf("Status of a deleted container: %v, want not found", err)
 		}
-		if _, err := os.Stat(filepath.Join("/sys/fs/cgroup/pids", spec.OCI.Linux.CgroupsPath)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(cgroupDir(spec)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("its cgroup: %v, want it gone", err)
 		}
 	},
@@ -127,7 +127,7 @@ var life = map[string]func(*testing.T, *Node){
 			if n.handler == "" && (!errors.As(err, &step) || step.Path != tt.path || step.Errno != tt.errno) {
 				t.Errorf("%s: Start = %v, want a step with path %s and errno %v", name, err, tt.path, tt.errno)
 			}
-			for _, left := range []string{spec.Log, filepath.Join("/sys/fs/cgroup/pids", spec.OCI.Linux.CgroupsPath), filepath.Join(n.cfg.Dir, "containers", spec.ID)} {
+			for _, left := range []string{spec.Log, cgroupDir(spec), filepath.Join(n.cfg.Dir, "containers", spec.ID)} {
 				if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 					t.Errorf("%s: %s is left: %v", name, left, err)
 				}

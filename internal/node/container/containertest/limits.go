@@ -155,7 +155,7 @@ var limits = map[string]func(*testing.T, *Node){
 		n.killBoth()
 		n.Connect()
 		n.must(n.Down(t.Context()))
-		for _, left := range []string{n.cfg.Dir, filepath.Join("/sys/fs/cgroup/pids", spec.OCI.Linux.CgroupsPath)} {
+		for _, left := range []string{n.cfg.Dir, cgroupDir(spec)} {
 			if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("%s is left: %v", left, err)
 			}

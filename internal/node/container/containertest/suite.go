@@ -217,6 +217,15 @@ func (n *Node) Spec(args ...string) container.Spec {
 	}
 }
 
+// cgroupDir is where a container's processes are listed, on either version.
+func cgroupDir(spec container.Spec) string {
+	const root = "/sys/fs/cgroup"
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		return filepath.Join(root, spec.OCI.Linux.CgroupsPath)
+	}
+	return filepath.Join(root, "pids", spec.OCI.Linux.CgroupsPath)
+}
+
 // Process is the box program as a process of a container.
 func (n *Node) Process(args ...string) *specs.Process {
 	return &specs.Process{
