@@ -60,6 +60,8 @@ func TestTerminal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := openTerminal(t, h.command(args...))
+			// What kubectl attaches to may have written its first prompt before.
+			io.WriteString(c, "\r")
 			c.expect(t, "$ ")
 			io.WriteString(c, "size\r")
 			c.expect(t, "111x33")
