@@ -105,7 +105,7 @@ func (r *Runtime) makeCgroup(ctx context.Context, spec Spec, req *wire.Start) (*
 		return nil, nil, err
 	}
 	req.Cgroup = group.Path()
-	for name, dir := range group.Mounts() {
+	for name, dir := range group.Shown() {
 		req.CgroupMounts = append(req.CgroupMounts, wire.CgroupMount{Name: name, Source: dir})
 		req.Cgroups = append(req.Cgroups, dir)
 	}

@@ -298,6 +298,17 @@ func (g *Group) Mounts() map[string]string {
 	return mounts
 }
 
+// Shown is Mounts for the container itself: without the v2 side of a hybrid
+// machine. It limits nothing, and programs that find it believe that limits are
+// files of v2; OCI runtimes do not show it either.
+func (g *Group) Shown() map[string]string {
+	mounts := g.Mounts()
+	if g.m.version == Hybrid {
+		delete(mounts, g.m.unified().name)
+	}
+	return mounts
+}
+
 func (g *Group) dir(h *hierarchy) string { return filepath.Join(h.dir, g.path) }
 
 // clean checks a group's path and makes it relative.

@@ -369,6 +369,21 @@ func TestDeleteRemovesTheGroupEverywhereAndMayBeRepeated(t *testing.T) {
 	}
 }
 
+func TestAHybridMachineShowsItsV1SideOnly(t *testing.T) {
+	m, top := real(t)
+	if m.version != Hybrid {
+		t.Skip("this machine has no hierarchy of v2 beside those of v1")
+	}
+	g := create(t, m, top, nil)
+	shown := g.Shown()
+	if dir, ok := shown["unified"]; ok {
+		t.Errorf("Shown has %s", dir)
+	}
+	if _, ok := g.Mounts()["unified"]; !ok || len(shown) != len(g.Mounts())-1 || shown["memory"] == "" {
+		t.Errorf("Shown = %v of %v; want all of v1", shown, g.Mounts())
+	}
+}
+
 func BenchmarkCreate(b *testing.B) {
 	m, top := real(b)
 	res := &specs.LinuxResources{
