@@ -123,15 +123,27 @@ func (l *listener) deliver(ctx context.Context, exits chan<- Exit) {
 
 // event takes what the keeper tells unasked.
 func (r *Runtime) event(m wire.Message) {
-	var st wire.Status
-	if m.Call != wire.EventExit {
-		return // a newer keeper's
+	switch m.Call { // others are a newer keeper's
+	case wire.EventExit:
+		var st wire.Status
+		if err := json.Unmarshal(m.Body, &st); err != nil {
+			r.log.Error("keeper tells of an exit in an unknown form", "err", err)
+			return
+		}
+		r.learn(st)
+	case wire.EventLog:
+		var t wire.LogTrouble
+		if err := json.Unmarshal(m.Body, &t); err != nil {
+			r.log.Error("keeper tells of a log in an unknown form", "err", err)
+			return
+		}
+		log := r.log.With("container", t.ID, "file", t.Path)
+		if t.Err != "" {
+			log.Warn("a container's log cannot be written, it goes on without", "err", t.Err)
+		} else {
+			log.Warn("a container's log goes on", "lost", t.Lost)
+		}
 	}
-	if err := json.Unmarshal(m.Body, &st); err != nil {
-		r.log.Error("keeper tells of an exit in an unknown form", "err", err)
-		return
-	}
-	r.learn(st)
 }
 
 // learn takes over a status. An end is final, whatever comes after it.

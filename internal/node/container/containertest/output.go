@@ -2,6 +2,7 @@ package containertest
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/node/container"
 )
 
 var output = map[string]func(*testing.T, *Node){
@@ -87,10 +90,17 @@ var output = map[string]func(*testing.T, *Node){
 		// may be rotated away, and the machine needs its /dev/full.
 		spec.Log = filepath.Join(t.TempDir(), "full")
 		n.must(unix.Mknod(spec.Log, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 7))))
+		var said buffer
+		listens, err := container.Connect(t.Context(), n.cfg, slog.New(slog.NewTextHandler(&said, nil)))
+		n.must(err)
+		defer listens.Close()
 		n.Start(spec)
 		if st := n.WaitFor(spec.ID); st.Code != 4 {
 			t.Errorf("Code = %d, want 4", st.Code)
 		}
+		n.Until("the daemon warns of it", func() bool {
+			return strings.Contains(said.String(), "log cannot be written") && strings.Contains(said.String(), spec.Log)
+		})
 	},
 }
 

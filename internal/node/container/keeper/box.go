@@ -38,7 +38,11 @@ type box struct {
 // newBox makes a box without a process. Its log is open.
 func (k *Keeper) newBox(rec record) (*box, error) {
 	log := k.log.With("container", rec.ID)
-	out, err := openLog(rec.Log, log)
+	out, err := openLog(rec.Log, log, func(trouble wire.LogTrouble) {
+		trouble.ID = rec.ID
+		// Not by the loop: a daemon that does not read must not stop all output.
+		go k.tell(wire.EventLog, trouble)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -19,11 +19,12 @@ type logFile struct {
 	file   *os.File
 	offset int64
 	lost   int64 // bytes that could not be written since the last that could
+	tell   func(wire.LogTrouble)
 }
 
 // openLog opens the container's log for more. Without a path it keeps nothing.
-func openLog(cfg wire.Log, log *slog.Logger) (*logFile, error) {
-	l := &logFile{Log: cfg, log: log.With("file", cfg.Path)}
+func openLog(cfg wire.Log, log *slog.Logger, tell func(wire.LogTrouble)) (*logFile, error) {
+	l := &logFile{Log: cfg, log: log.With("file", cfg.Path), tell: tell}
 	if cfg.Path == "" {
 		return l, nil
 	}
@@ -61,12 +62,14 @@ func (l *logFile) write(lines []byte) {
 		l.file.Truncate(l.offset)
 		if l.lost == 0 {
 			l.log.Warn("log stops, the container goes on", "err", err)
+			l.tell(wire.LogTrouble{Path: l.Path, Err: err.Error()})
 		}
 		l.lost += int64(len(lines))
 		return
 	}
 	if l.lost > 0 {
 		l.log.Warn("log goes on", "lost", l.lost)
+		l.tell(wire.LogTrouble{Path: l.Path, Lost: l.lost})
 		l.lost = 0
 	}
 	l.offset += int64(len(lines))

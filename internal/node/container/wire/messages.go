@@ -46,6 +46,7 @@ const (
 	CallUpgrade = "upgrade" // Upgrade → nothing, and the keeper executes itself anew
 	CallQuit    = "quit"    // nothing → nothing, and the keeper ends
 	EventExit   = "exit"    // Status, unasked
+	EventLog    = "log"     // LogTrouble, unasked
 )
 
 // Hello is the first message each way.
@@ -92,6 +93,14 @@ type Log struct {
 	Path  string `json:"path,omitempty"`
 	Size  int64  `json:"size,omitempty"`
 	Files int    `json:"files,omitempty"`
+}
+
+// LogTrouble tells that a container's log cannot be written, or can be again.
+type LogTrouble struct {
+	ID   string `json:"id"`
+	Path string `json:"path"`
+	Err  string `json:"err,omitempty"`  // why it stops
+	Lost int64  `json:"lost,omitempty"` // bytes that are missing where it goes on
 }
 
 // Status is container.Status.
