@@ -65,9 +65,10 @@ type RevisionStatus struct {
 	Image string `json:"image,omitempty"`
 	// The share of the traffic, in percent.
 	Weight int32 `json:"weight"`
-	// Copies wanted and ready.
+	// Copies that are wanted.
 	Replicas int32 `json:"replicas"`
-	Ready    int32 `json:"ready"`
+	// Copies that are ready.
+	Ready int32 `json:"ready"`
 	// live, new, or leaving.
 	Role string `json:"role"`
 }
