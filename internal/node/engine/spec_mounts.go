@@ -246,7 +246,7 @@ func (b *builder) mountImage(ctx context.Context, m *Mount, n int) error {
 	if err != nil {
 		return fmt.Errorf("image: %w", err)
 	}
-	if err := mountView(view, at); err != nil {
+	if err := mountView(view, at, b.pod.Namespaces.User); err != nil {
 		return fmt.Errorf("image: %w", err)
 	}
 	source, err := subPath(at, m.ImageSubPath)

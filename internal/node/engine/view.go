@@ -11,13 +11,27 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
 )
 
-// mountView mounts a read-only filesystem at a directory of the host.
-func mountView(m snapshot.Mount, at string) error {
+// mountView mounts a read-only filesystem at a directory of the host. With the
+// path of a user namespace its owners are as that maps them.
+func mountView(m snapshot.Mount, at, users string) error {
 	lowers := make([]string, len(m.Lower))
 	for i, l := range m.Lower {
 		lowers[i] = l
 		if !filepath.IsAbs(l) {
 			lowers[i] = filepath.Join(m.Base, l)
+		}
+	}
+	if users != "" {
+		mapped, err := mapLayers(lowers, users)
+		defer closeAll(mapped)
+		if err != nil {
+			return err
+		}
+		if len(mapped) == 1 {
+			return unix.MoveMount(mapped[0], "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
+		}
+		for i, fd := range mapped {
+			lowers[i] = fmt.Sprintf("/proc/self/fd/%d", fd)
 		}
 	}
 	switch len(lowers) {
@@ -34,6 +48,34 @@ func mountView(m snapshot.Mount, at string) error {
 		return fmt.Errorf("mount overlay of %d layers: %w", len(lowers), err)
 	}
 	return nil
+}
+
+// mapLayers takes read-only mounts of directories, mapped by a user namespace:
+// overlay itself cannot be, its layers can.
+func mapLayers(dirs []string, users string) (mounts []int, err error) {
+	ns, err := os.Open(users)
+	if err != nil {
+		return nil, fmt.Errorf("user namespace: %w", err)
+	}
+	defer ns.Close()
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP | unix.MOUNT_ATTR_RDONLY, Userns_fd: uint64(ns.Fd())}
+	for _, dir := range dirs {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return mounts, fmt.Errorf("layer %s: %w", dir, err)
+		}
+		mounts = append(mounts, fd)
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			return mounts, fmt.Errorf("map the owners of layer %s: %w", dir, err)
+		}
+	}
+	return mounts, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // overlay uses the new mount calls, which take one layer at a time: mount(2)
