@@ -98,8 +98,20 @@ func (s settings) network() network.Config {
 		Dir: s.data("network"), NSDir: s.run("netns"), Bridge: s.Network.Bridge, Table: s.Instance(),
 		Prefix: s.podRange(), MTU: s.Network.MTU, Pool: s.Network.Pool, Services: s.services,
 		NoMasquerade: []netip.Prefix{s.pods},
-		Reserved:     []uint16{uint16(s.API.Port), uint16(s.Registry.Port)},
+		Reserved:     s.reservedPorts(),
 	}
+}
+
+// reservedPorts are those of the node's own servers.
+func (s settings) reservedPorts() []uint16 {
+	ports := []uint16{uint16(s.API.Port)}
+	if s.Registry.Enabled {
+		ports = append(ports, uint16(s.Registry.Port))
+	}
+	if s.Gateway.Enabled {
+		ports = append(ports, uint16(s.Gateway.HTTPPort), uint16(s.Gateway.HTTPSPort))
+	}
+	return ports
 }
 
 // podRange is this node's part of the pods' addresses: all of it while there is

@@ -17,6 +17,9 @@ var sysctls = map[string]string{
 	// tell them of the shorter way, past policy and address translation. The
 	// kernel asks for both this and the link's own to be off.
 	"net/ipv4/conf/all/send_redirects": "0",
+	// A gateway that makes way for its successor, both listening on one port,
+	// leaves it the connections that nobody has accepted yet. Since Linux 5.14.
+	"net/ipv4/tcp_migrate_req": "1",
 }
 
 // bridgeSysctls are those of the bridge; they end with it.
@@ -43,6 +46,9 @@ func setSysctls(cfg Config, others []string) error {
 	fresh := false
 	for name, want := range sysctls {
 		old, err := readSysctl(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // an older kernel
+		}
 		if err != nil {
 			return err
 		}
@@ -60,7 +66,7 @@ func setSysctls(cfg Config, others []string) error {
 		}
 	}
 	for name, want := range sysctls {
-		if err := setSysctl(name, want); err != nil {
+		if err := setSysctl(name, want); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
