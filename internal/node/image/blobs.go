@@ -27,6 +27,8 @@ type Blobs struct {
 	dir     string // of the blobs
 	uploads string // of what is being written
 	keep    time.Duration
+	disk    disk
+	made    sync.Map // directories whose names are on disk
 
 	mu   sync.Mutex
 	open map[string]bool // uploads with a Writer
@@ -42,15 +44,16 @@ type Blob struct {
 // Read and Close choose between the embedded interfaces.
 func (b *Blob) Read(p []byte) (int, error) { return b.ReadSeekCloser.Read(p) }
 
-func openBlobs(root string, keep time.Duration) (*Blobs, error) {
+func openBlobs(root string, keep time.Duration, disk disk) (*Blobs, error) {
 	b := &Blobs{
 		dir:     filepath.Join(root, "blobs"),
 		uploads: filepath.Join(root, "uploads"),
 		keep:    keep,
+		disk:    disk,
 		open:    map[string]bool{},
 	}
 	for _, dir := range []string{b.dir, b.uploads} {
-		if err := makeDir(dir); err != nil {
+		if err := b.makeDir(dir); err != nil {
 			return nil, diskError(root, err)
 		}
 	}
@@ -126,7 +129,7 @@ func (b *Blobs) Delete(d digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := b.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete blob %s: %w", d, err)
 	}
 	return nil

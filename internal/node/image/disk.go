@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
@@ -23,9 +25,27 @@ func diskError(dir string, err error) error {
 	return err
 }
 
-// syncDir makes the names in dir survive a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// disk is every write of the store that must survive a power cut, or whose order
+// matters for that. A test cuts the power between any two.
+type disk interface {
+	Mkdir(path string) error
+	SyncDir(path string) error // makes the names in it survive
+	SyncFile(f *os.File) error
+	Rename(from, to string) error
+	Remove(path string) error
+	Update(db *bbolt.DB, change func(*bbolt.Tx) error) error // all or nothing
+}
+
+// host is the machine's own disk.
+type host struct{}
+
+func (host) Mkdir(path string) error      { return os.Mkdir(path, 0o700) }
+func (host) SyncFile(f *os.File) error    { return f.Sync() }
+func (host) Rename(from, to string) error { return os.Rename(from, to) }
+func (host) Remove(path string) error     { return os.Remove(path) }
+
+func (host) SyncDir(path string) error {
+	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -33,15 +53,21 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+func (host) Update(db *bbolt.DB, change func(*bbolt.Tx) error) error { return db.Update(change) }
+
 // makeDir makes dir, one level below a directory that exists, and makes its
 // name survive a power cut.
-func makeDir(dir string) error {
-	err := os.Mkdir(dir, 0o700)
-	if errors.Is(err, fs.ErrExist) {
+func (b *Blobs) makeDir(dir string) error {
+	if _, known := b.made.Load(dir); known {
 		return nil
 	}
-	if err != nil {
+	if err := b.disk.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	// One that was there too: whoever made it may have been killed before this.
+	if err := b.disk.SyncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	b.made.Store(dir, true)
+	return nil
 }

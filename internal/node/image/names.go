@@ -73,7 +73,7 @@ func (n *Names) put(names ...Name) error {
 			return fmt.Errorf("name %s belongs to an image that the program carries: choose another name: %w", name.Name, fault.Precondition)
 		}
 	}
-	err := n.store.db.Update(func(tx *bbolt.Tx) error {
+	err := n.store.disk.Update(n.store.db, func(tx *bbolt.Tx) error {
 		bucket, err := tx.CreateBucketIfNotExists([]byte(n.owner))
 		if err != nil {
 			return err
@@ -113,7 +113,7 @@ func (n *Names) Get(name string) (ocispec.Descriptor, error) {
 func (n *Names) Delete(names ...string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	err := n.store.db.Update(func(tx *bbolt.Tx) error {
+	err := n.store.disk.Update(n.store.db, func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket([]byte(n.owner))
 		if bucket == nil {
 			return nil

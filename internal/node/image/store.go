@@ -39,6 +39,7 @@ type Config struct {
 type Store struct {
 	cfg   Config
 	log   *slog.Logger
+	disk  disk
 	db    *bbolt.DB
 	blobs *Blobs
 
@@ -60,7 +61,9 @@ const (
 
 // Open opens the store at cfg.Root and makes it if need be. One process has it
 // at a time.
-func Open(cfg Config, log *slog.Logger) (*Store, error) {
+func Open(cfg Config, log *slog.Logger) (*Store, error) { return open(cfg, host{}, log) }
+
+func open(cfg Config, disk disk, log *slog.Logger) (*Store, error) {
 	if cfg.Root == "" {
 		return nil, fmt.Errorf("image store: Root is not set: %w", fault.Invalid)
 	}
@@ -75,7 +78,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, diskError(cfg.Root, fmt.Errorf("image store: %w", err))
 	}
-	s := &Store{cfg: cfg, log: log, owners: map[string]*Names{}, whole: map[digest.Digest]Image{}}
+	s := &Store{cfg: cfg, log: log, disk: disk, owners: map[string]*Names{}, whole: map[digest.Digest]Image{}}
 	var err error
 	if s.hosts, err = newHosts(cfg.Registries, cfg.Stall); err != nil {
 		return nil, fmt.Errorf("image store: %w", err)
@@ -83,7 +86,7 @@ func Open(cfg Config, log *slog.Logger) (*Store, error) {
 	if s.db, err = openDB(cfg.Root); err != nil {
 		return nil, err
 	}
-	if s.blobs, err = openBlobs(cfg.Root, cfg.Keep); err != nil {
+	if s.blobs, err = openBlobs(cfg.Root, cfg.Keep, disk); err != nil {
 		return nil, errors.Join(fmt.Errorf("image store: %w", err), s.db.Close())
 	}
 	if err := s.loadNames(); err != nil {

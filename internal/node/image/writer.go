@@ -144,11 +144,11 @@ func (w *Writer) sum(algorithm digest.Algorithm) (digest.Digest, error) {
 func (w *Writer) settle(path string) error {
 	shard := filepath.Dir(path)
 	for _, dir := range []string{filepath.Dir(shard), shard} {
-		if err := makeDir(dir); err != nil {
+		if err := w.blobs.makeDir(dir); err != nil {
 			return err
 		}
 	}
-	if err := w.file.Sync(); err != nil {
+	if err := w.blobs.disk.SyncFile(w.file); err != nil {
 		return err
 	}
 	until := time.Now().Add(w.until)
@@ -164,17 +164,17 @@ func (w *Writer) settle(path string) error {
 	if err := w.file.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(w.path(), path); err != nil {
+	if err := w.blobs.disk.Rename(w.path(), path); err != nil {
 		return err
 	}
-	return syncDir(shard)
+	return w.blobs.disk.SyncDir(shard)
 }
 
 // Cancel deletes the upload and ends the Writer.
 func (w *Writer) Cancel() error {
 	defer w.release()
 	w.file.Close()
-	if err := os.Remove(w.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := w.blobs.disk.Remove(w.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cancel upload %s: %w", w.id, err)
 	}
 	return nil
