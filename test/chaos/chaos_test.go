@@ -76,7 +76,7 @@ const slack = 6
 // killFor kills at random moments: the daemon, the keeper, one while the other is
 // away. It returns when the time is over and the load has been put on.
 func (n *node) killFor(limit time.Duration, loaded <-chan struct{}) (kills string) {
-	var count [5]int
+	var count [6]int
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(rand.N(500 * time.Millisecond)) {
 		if rand.IntN(2) == 0 {
 			n.ready() // else while it is still coming back
@@ -103,12 +103,16 @@ func (n *node) killFor(limit time.Duration, loaded <-chan struct{}) (kills strin
 			n.killDaemon()
 			time.Sleep(rand.N(time.Second))
 			n.start()
+		case 5: // the next daemon brings another keeper, which takes over in place
+			n.changeKeeper()
+			n.killDaemon()
+			n.start()
 		}
 	}
 	n.ready()
 	<-loaded
-	return fmt.Sprintf("killed: daemon %d, keeper %d, daemon then keeper %d, keeper then daemon %d, daemon away for long %d",
-		count[0], count[1], count[2], count[3], count[4])
+	return fmt.Sprintf("killed: daemon %d, keeper %d, daemon then keeper %d, keeper then daemon %d, daemon away for long %d, keeper upgraded %d",
+		count[0], count[1], count[2], count[3], count[4], count[5])
 }
 
 // leftNothing wants the machine to be as without pods.

@@ -142,6 +142,15 @@ func (n *node) killDaemon() {
 // just then.
 func (n *node) killKeeper() { n.kill(n.keeperPID()) }
 
+// changeKeeper makes the keeper's program another build.
+func (n *node) changeKeeper() {
+	n.t.Helper()
+	program, err := os.ReadFile(n.keeper())
+	must(n.t, err)
+	must(n.t, os.WriteFile(n.keeper()+".new", append(program, 0), 0o755))
+	must(n.t, os.Rename(n.keeper()+".new", n.keeper()))
+}
+
 func (n *node) kill(pid int) {
 	process, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
