@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 
 	"github.com/sampan-cloud/sampan/api/config"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/node/container"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
@@ -34,6 +36,11 @@ func newSettings(f config.File, programs string) (settings, error) {
 	s := settings{
 		File: f, name: f.Node.Name, programs: programs,
 		pods: netip.MustParsePrefix(f.Network.PodCIDR), services: netip.MustParsePrefix(f.Network.ServiceCIDR), // checked when read
+	}
+	for handler, program := range f.Engine.Runtimes {
+		if _, err := exec.LookPath(program); err != nil {
+			return s, fmt.Errorf("engine.runtimes.%s: %s is no program (install it, or take the key away): %w", handler, program, fault.Invalid)
+		}
 	}
 	var err error
 	if s.name == "" {

@@ -113,12 +113,23 @@ func (w workload) create(ctx context.Context, k *client.Kube) (address string, e
 		err = k.Create(ctx, client.ServicePath(k.Namespace, ""), w.service(host), &s)
 	}
 	if err != nil {
-		// The user may have interrupted; half an app must still go.
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		return "", errors.Join(err, k.Delete(undo, client.DeploymentPath(k.Namespace, w.name)))
+		return "", errors.Join(err, w.remove(ctx, k))
 	}
 	return serviceURL(s, host), nil
+}
+
+// remove takes back what create made. The user may have interrupted; half an app
+// must still go.
+func (w workload) remove(ctx context.Context, k *client.Kube) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	var errs []error
+	for _, path := range []string{client.DeploymentPath(k.Namespace, w.name), client.ServicePath(k.Namespace, w.name)} {
+		if err := k.Delete(ctx, path); fault.Of(err) != fault.NotFound {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // serviceURL is where a service answers from outside, or empty.
@@ -192,6 +203,12 @@ func (a *app) awaitRollout(ctx context.Context, k *client.Kube, name string) err
 	return err
 }
 
+// errHopeless marks a failure that time does not mend: the app cannot have run.
+var errHopeless = errors.New("cannot start")
+
+// crashes is after how many ends of its process a copy is not waited for.
+const crashes = 2
+
 // stuck returns why a copy of the app cannot start, once that is certain.
 func stuck(ctx context.Context, k *client.Kube, name string) error {
 	pods, err := podsOf(ctx, k, name)
@@ -205,15 +222,26 @@ func stuck(ctx context.Context, k *client.Kube, name string) error {
 			}
 		}
 		for _, c := range p.Status.ContainerStatuses {
-			w := c.State.Waiting
-			if w == nil {
-				continue
-			}
-			switch w.Reason {
-			case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff":
-				return fmt.Errorf("%s: %s: %s (`sampan logs %s`, or `sampan rm %s`): %w", p.Name, w.Reason, w.Message, name, name, fault.Precondition)
+			if err := hopeless(name, c); err != nil {
+				return fmt.Errorf("%s: %w: %w", p.Name, err, fault.Precondition)
 			}
 		}
+	}
+	return nil
+}
+
+// hopeless returns why a container will not run, if that is certain.
+func hopeless(app string, c client.ContainerStatus) error {
+	if w := c.State.Waiting; w != nil {
+		switch w.Reason {
+		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
+			return fmt.Errorf("%w: %s: %s", errHopeless, w.Reason, w.Message)
+		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff":
+			return fmt.Errorf("%s: %s (`sampan logs %s`, or `sampan rm %s`)", w.Reason, w.Message, app, app)
+		}
+	}
+	if t := c.State.Terminated; t != nil && c.RestartCount >= crashes {
+		return fmt.Errorf("it has ended %d times, the last time with exit code %d (`sampan logs %s`, or `sampan rm %s`)", c.RestartCount+1, t.ExitCode, app, app)
 	}
 	return nil
 }

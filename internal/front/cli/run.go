@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -77,7 +78,10 @@ func (a *app) runApp(ctx context.Context, w workload) error {
 		}
 		return err
 	}
-	if err := a.awaitRollout(ctx, k, w.name); err != nil {
+	if err := a.awaitRollout(ctx, k, w.name); errors.Is(err, errHopeless) {
+		// There is nothing in it to look at, and the name should be free.
+		return errors.Join(err, w.remove(ctx, k))
+	} else if err != nil {
 		return err
 	}
 	if url == "" {
