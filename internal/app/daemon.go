@@ -68,6 +68,9 @@ func (d *daemon) serve(ctx context.Context, f config.File, programs string) (err
 	if d.set, err = newSettings(f, programs); err != nil {
 		return err
 	}
+	if err := d.set.checkRuntimes(); err != nil {
+		return err
+	}
 	about := client.Status{
 		Version: d.version, Node: d.set.name, Address: d.set.addr.String(),
 		API: "https://" + net.JoinHostPort(d.set.addr.String(), strconv.Itoa(f.API.Port)),

@@ -37,11 +37,6 @@ func newSettings(f config.File, programs string) (settings, error) {
 		File: f, name: f.Node.Name, programs: programs,
 		pods: netip.MustParsePrefix(f.Network.PodCIDR), services: netip.MustParsePrefix(f.Network.ServiceCIDR), // checked when read
 	}
-	for handler, program := range f.Engine.Runtimes {
-		if _, err := exec.LookPath(program); err != nil {
-			return s, fmt.Errorf("engine.runtimes.%s: %s is no program (install it, or take the key away): %w", handler, program, fault.Invalid)
-		}
-	}
 	var err error
 	if s.name == "" {
 		if s.name, err = nodeName(); err != nil {
@@ -54,6 +49,16 @@ func newSettings(f config.File, programs string) (settings, error) {
 		return s, fmt.Errorf("node: %w", err)
 	}
 	return s, nil
+}
+
+// checkRuntimes refuses an OCI runtime that is not there, before a pod asks for it.
+func (s settings) checkRuntimes() error {
+	for handler, program := range s.Engine.Runtimes {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("engine.runtimes.%s: %s is no program (install it, or take the key away): %w", handler, program, fault.Invalid)
+		}
+	}
+	return nil
 }
 
 func (s settings) data(elem ...string) string {
