@@ -44,7 +44,7 @@ func newNode(t *testing.T) *node {
 	// The thread ends with the test, and the namespace with the last process in it.
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		t.Skipf("needs network namespaces: %v", err)
+		t.Fatalf("network namespace: %v", err)
 	}
 	must(t, netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: 1}}))
 	// The path of a socket is short.
