@@ -108,7 +108,7 @@ func (c *Cluster) Run(ctx context.Context, ready func()) error {
 			{Name: "volumes", Service: newVolumes(ctx, c.cfg, clients, c.log)},
 			{Name: "certificates", Service: c.supervised("certificates", &renewal{certs: c.certs, log: c.log})},
 			{Name: "addons", Service: &addons{cfg: c.cfg, clients: clients}},
-			{Name: "node", Service: &nodeReady{cfg: c.cfg, clients: clients, log: c.log}, Start: 2 * time.Minute},
+			{Name: "node", Service: &nodeReady{cfg: c.cfg, clients: clients, since: began, log: c.log}, Start: 2 * time.Minute},
 		},
 		Notify: func(e run.Event) {
 			if c.cfg.Notify != nil {

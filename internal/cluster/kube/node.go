@@ -15,6 +15,7 @@ import (
 type nodeReady struct {
 	cfg     Config
 	clients *clients
+	since   time.Time // before the kubelet was started
 	log     *slog.Logger
 }
 
@@ -40,12 +41,9 @@ func (n *nodeReady) Run(ctx context.Context, ready func()) error {
 func (n *nodeReady) wait(ctx context.Context) bool {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	// A node that was Ready before a restart still says so; only a status
-	// that this kubelet has written counts.
-	since := time.Now().Add(-time.Second)
 	for {
 		node, err := n.clients.core.CoreV1().Nodes().Get(ctx, n.cfg.NodeName, metav1.GetOptions{})
-		if err == nil && isReady(node, since) {
+		if err == nil && isReady(node, n.since) {
 			return true
 		}
 		select {
@@ -56,10 +54,14 @@ func (n *nodeReady) wait(ctx context.Context) bool {
 	}
 }
 
+// isReady tells whether a kubelet that was started after since has said that the
+// node is Ready. One that ran before a restart said so too, and what it wrote
+// stays. This one may have said it long ago: it repeats itself only every five
+// minutes. Heartbeats are in whole seconds.
 func isReady(node *corev1.Node, since time.Time) bool {
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady {
-			return c.Status == corev1.ConditionTrue && c.LastHeartbeatTime.After(since.Truncate(time.Second).Add(-time.Second))
+			return c.Status == corev1.ConditionTrue && !c.LastHeartbeatTime.Time.Before(since.Truncate(time.Second))
 		}
 	}
 	return false
