@@ -69,8 +69,8 @@ func (n *Network) filler(ctx context.Context) {
 // kernel's lock over all links from what they are waiting for, unless the pool
 // is nearly empty.
 const (
-	lull = 50 * time.Millisecond // after the last pod
-	low  = 8                     // the part of the pool that is kept in any case
+	lull = 500 * time.Millisecond // after the last pod: its container is still to be started
+	low  = 8                      // the part of the pool that is kept in any case
 )
 
 // rest waits a little if it is not yet time to add to the pool.
