@@ -134,13 +134,17 @@ func (l *launcher) seccomp(filter Seccomp) {
 	l.call("install seccomp filter", "", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(filter.Flags), put(l.table, prog))
 }
 
+// lastSignal is the highest real-time signal.
+const lastSignal = unix.Signal(64)
+
 // signals gives the process the dispositions of a fresh one. Handlers are gone
-// since the clone; ignored signals, such as nohup leaves, are not.
+// since the clone; ignored signals, such as nohup and C libraries leave, are not.
 func (l *launcher) signals() {
 	action := l.bytes(make([]byte, 32))
-	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE, unix.SIGTERM,
-		unix.SIGCHLD, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU} {
-		l.call("reset signal", s.String(), unix.SYS_RT_SIGACTION, uintptr(s), action, 0, 8)
+	for s := unix.Signal(1); s <= lastSignal; s++ {
+		if s != unix.SIGKILL && s != unix.SIGSTOP {
+			l.call("reset signal", s.String(), unix.SYS_RT_SIGACTION, uintptr(s), action, 0, 8)
+		}
 	}
 	l.call("unblock signals", "", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, action, 0, 8)
 }
