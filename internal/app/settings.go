@@ -146,10 +146,7 @@ func (s settings) cgroups() cgroup.Config {
 func (s settings) engine() engine.Config {
 	c := engine.Config{
 		Dir: s.data("engine"), CgroupParent: "/" + s.Instance() + "/local",
-		SystemdCgroup: s.Engine.CgroupDriver == "systemd", Pause: []string{s.keeper(), "pause"},
-	}
-	if c.SystemdCgroup {
-		c.CgroupParent = s.Instance() + ".slice"
+		Pause: []string{s.keeper(), "pause"},
 	}
 	for handler := range s.Engine.Runtimes {
 		c.Handlers = append(c.Handlers, handler)

@@ -22,14 +22,13 @@ import (
 
 // Config holds the settings of an Engine. Dir is required.
 type Config struct {
-	Dir           string              // records, the pods' files, anonymous volumes
-	CgroupParent  string              // of pods that name none
-	SystemdCgroup bool                // cgroup parents are slices
-	Handlers      []string            // runtime handlers beside the native path ("")
-	CDIDirs       []string            // where CDI specifications lie; nil is the usual places
-	Rlimits       []specs.POSIXRlimit // of every container; nil leaves the keeper's
-	Pause         []string            // program and arguments that hold a shared process namespace
-	StopTimeout   time.Duration       // between stop signal and SIGKILL where nobody says; zero is 10 s
+	Dir          string              // records, the pods' files, anonymous volumes
+	CgroupParent string              // of pods that name none
+	Handlers     []string            // runtime handlers beside the native path ("")
+	CDIDirs      []string            // where CDI specifications lie; nil is the usual places
+	Rlimits      []specs.POSIXRlimit // of every container; nil leaves the keeper's
+	Pause        []string            // program and arguments that hold a shared process namespace
+	StopTimeout  time.Duration       // between stop signal and SIGKILL where nobody says; zero is 10 s
 }
 
 // Engine makes and keeps pods and containers.
@@ -171,9 +170,6 @@ func (e *Engine) begun() error {
 
 // Handlers returns the names of the runtime handlers, the native path as "".
 func (e *Engine) Handlers() []string { return append([]string{""}, e.cfg.Handlers...) }
-
-// SystemdCgroup tells which cgroup driver the engine was configured for.
-func (e *Engine) SystemdCgroup() bool { return e.cfg.SystemdCgroup }
 
 // Pod finds a pod of owner by ID or unique prefix.
 func (e *Engine) Pod(owner, id string) (Pod, error) {

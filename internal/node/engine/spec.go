@@ -147,15 +147,11 @@ func layersOf(root container.Rootfs) merged.FS {
 	return merged.FS{Layers: layers}
 }
 
-// cgroupPath is where a container of the pod lives: below its parent, or in the
-// form slice:prefix:name that systemd's driver wants.
+// cgroupPath is where a container of the pod lives: below its parent.
 func (e *Engine) cgroupPath(p *Pod, id string) string {
 	parent := p.Config.CgroupParent
 	if parent == "" {
 		parent = e.cfg.CgroupParent
-	}
-	if e.cfg.SystemdCgroup {
-		return fmt.Sprintf("%s:sampan:%s", filepath.Base(parent), id)
 	}
 	return filepath.Join("/", parent, id)
 }

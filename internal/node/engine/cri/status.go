@@ -48,7 +48,7 @@ func (s *Server) Status(_ context.Context, req *runtime.StatusRequest) (*runtime
 	}
 	var err error
 	resp.Info, err = verbose(map[string]any{
-		"socket": s.cfg.Socket, "handlers": s.engine.Handlers(), "systemdCgroup": s.engine.SystemdCgroup(),
+		"socket": s.cfg.Socket, "handlers": s.engine.Handlers(),
 		"imageDir": s.cfg.ImageDir, "version": s.cfg.Version,
 		"pulls": map[string]int64{"running": s.pulls.running.Load(), "done": s.pulls.done.Load(), "failed": s.pulls.failed.Load()},
 	})
@@ -59,12 +59,10 @@ func (s *Server) Status(_ context.Context, req *runtime.StatusRequest) (*runtime
 	return resp, err
 }
 
-// RuntimeConfig tells the kubelet which cgroup driver to use.
+// RuntimeConfig tells the kubelet which cgroup driver to use. Containers' cgroups
+// are their own, beside systemd's slices.
 func (s *Server) RuntimeConfig(context.Context, *runtime.RuntimeConfigRequest) (*runtime.RuntimeConfigResponse, error) {
 	driver := runtime.CgroupDriver_CGROUPFS
-	if s.engine.SystemdCgroup() {
-		driver = runtime.CgroupDriver_SYSTEMD
-	}
 	return &runtime.RuntimeConfigResponse{Linux: &runtime.LinuxRuntimeConfiguration{CgroupDriver: driver}}, nil
 }
 
