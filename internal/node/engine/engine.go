@@ -29,6 +29,7 @@ type Config struct {
 	Rlimits      []specs.POSIXRlimit // of every container; nil leaves the keeper's
 	Pause        []string            // program and arguments that hold a shared process namespace
 	StopTimeout  time.Duration       // between stop signal and SIGKILL where nobody says; zero is 10 s
+	Starts       int                 // pods and containers made at once; zero is by the processors
 }
 
 // Engine makes and keeps pods and containers.
@@ -41,6 +42,7 @@ type Engine struct {
 	hub     *hub
 	cdi     *devices.Registry
 	unpacks singleflight.Group
+	gate    gate
 	machine machine
 	running atomic.Bool  // the records are in line with what runs
 	users   func() error // tells, from the first call on, why there are no user namespaces
@@ -129,7 +131,7 @@ func Open(cfg Config, parts Parts, log *slog.Logger) (*Engine, error) {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, parts: parts, log: log, boot: boot, records: rec, hub: newHub(), cdi: described, machine: m,
+		cfg: cfg, parts: parts, log: log, boot: boot, records: rec, hub: newHub(), gate: newGate(cfg.Starts), cdi: described, machine: m,
 		pods: newTable[*pod]("pod"), containers: newTable[*ctr]("container"),
 	}
 	e.users = sync.OnceValue(func() error { return parts.Runtime.UserNamespaces(cfg.Dir) })

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container"
 )
 
 // startErrorCode is the exit code of a container whose program could not be
@@ -35,7 +36,11 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 		}
 		c.spec = &spec
 	}
-	st, err := e.parts.Runtime.Start(ctx, *c.spec)
+	var st container.Status
+	err = e.gate.do(ctx, func() (err error) {
+		st, err = e.parts.Runtime.Start(ctx, *c.spec)
+		return err
+	})
 	c.spec = nil // a container is started once
 	if err != nil {
 		e.startFailed(c, err)
