@@ -17,6 +17,9 @@ import (
 // of the first link that has one where there is no default route.
 func nodeAddress() (netip.Addr, error) {
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // they changed meanwhile
+		routes, err = netlink.RouteList(nil, netlink.FAMILY_V4)
+	}
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("routes: %w", err)
 	}

@@ -189,6 +189,9 @@ func (n *node) mounts() (points []string) {
 func (n *node) links() (names []string) {
 	n.t.Helper()
 	links, err := netlink.LinkList()
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // links came and went meanwhile
+		links, err = netlink.LinkList()
+	}
 	must(n.t, err)
 	for _, l := range links {
 		if name := l.Attrs().Name; name != "lo" && name != n.network().Bridge && l.Attrs().MasterIndex != 0 {
