@@ -57,6 +57,9 @@ func collision(h *netlink.Handle, p netip.Prefix, own int) (string, error) {
 		}
 	}
 	routes, err := h.RouteListFiltered(family, &netlink.Route{}, 0)
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // they changed meanwhile
+		routes, err = h.RouteListFiltered(family, &netlink.Route{}, 0)
+	}
 	if err != nil {
 		return "", fmt.Errorf("list routes: %w", err)
 	}
