@@ -8,8 +8,10 @@ import (
 	"strings"
 )
 
-// cgroupRoot is where the kernel's control groups are mounted.
-const cgroupRoot = "/sys/fs/cgroup"
+const (
+	cgroupRoot  = "/sys/fs/cgroup"    // where the kernel's control groups are mounted
+	filesystems = "/proc/filesystems" // lists the kernel's kinds of filesystem
+)
 
 // missingControllers returns the controllers without which no container can be
 // limited, of version 2, of version 1, or of both side by side.
@@ -28,6 +30,13 @@ func missingControllers(root string) []string {
 		}
 	}
 	return missing
+}
+
+// hasOverlay tells whether the list at path has overlay. Without a list nothing
+// is known against it, and the first mount will tell.
+func hasOverlay(path string) bool {
+	data, err := os.ReadFile(path)
+	return err != nil || strings.Contains(string(data), "\toverlay\n")
 }
 
 // loadModule asks for a kernel module, and tells whether it is there now.

@@ -145,8 +145,7 @@ func (a *app) preflight(f config.File) error {
 	if err := config.CheckDataDir(f.DataDir); err != nil {
 		return err
 	}
-	data, err := os.ReadFile("/proc/filesystems")
-	if err == nil && !strings.Contains(string(data), "\toverlay\n") && !loadModule("overlay") {
+	if !hasOverlay(filesystems) && !loadModule("overlay") {
 		return fmt.Errorf("%s: %w", a.text.get("up.overlay"), fault.Unsupported)
 	}
 	if missing := missingControllers(cgroupRoot); len(missing) > 0 {
