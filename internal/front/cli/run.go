@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"path"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -71,7 +74,7 @@ func (a *app) runApp(ctx context.Context, w workload) error {
 	if err != nil {
 		return err
 	}
-	url, err := w.create(ctx, k)
+	address, err := w.create(ctx, k)
 	if err != nil {
 		if fault.Of(err) == fault.Exists {
 			return fmt.Errorf("%s: %w", a.text.get("run.exists", w.name, w.name), fault.Exists)
@@ -84,12 +87,42 @@ func (a *app) runApp(ctx context.Context, w workload) error {
 	} else if err != nil {
 		return err
 	}
-	if url == "" {
+	if address == "" {
 		fmt.Fprintln(a.Out, a.text.get("run.up", w.name, w.replicas))
 		return nil
 	}
-	fmt.Fprintln(a.Out, url)
+	if !answers(ctx, address) {
+		fmt.Fprintln(a.Err, a.text.get("run.silent", address))
+	}
+	fmt.Fprintln(a.Out, address)
 	return nil
+}
+
+// answers waits until a URL takes connections: the nodes learn of a new address a
+// moment after it was made. It gives up where a firewall may be in the way.
+func answers(ctx context.Context, address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(u.Hostname(), "80")
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	d := net.Dialer{Timeout: time.Second}
+	for ctx.Err() == nil {
+		if conn, err := d.DialContext(ctx, "tcp", host); err == nil {
+			conn.Close()
+			return true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return false
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
