@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-cloud/sampan/api/config"
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/node/container"
@@ -52,10 +54,20 @@ func Down(ctx context.Context, f config.File, programs string, purge bool, log *
 	if len(errs) == 0 {
 		step("run directory", os.RemoveAll(f.RunDir))
 		if purge {
-			step("data directory", os.RemoveAll(f.DataDir))
+			step("data directory", removeData(f.DataDir))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// removeData deletes the data directory. One that is a mount of the machine's, a
+// disk of its own, stays and is empty.
+func removeData(dir string) error {
+	err := os.RemoveAll(dir)
+	if left, readErr := os.ReadDir(dir); errors.Is(err, unix.EBUSY) && readErr == nil && len(left) == 0 {
+		return nil
+	}
+	return err
 }
 
 // logLinks is where the kubelet links to each container's log, for those who

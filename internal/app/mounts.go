@@ -12,7 +12,8 @@ import (
 )
 
 // unmountBelow takes away every mount below the directories, the last first, so
-// that deleting them deletes no one else's files.
+// that deleting them deletes no one else's files. The directories themselves may be
+// mounts of the machine: a disk of its own for the data.
 func unmountBelow(dirs ...string) error {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -26,7 +27,7 @@ func unmountBelow(dirs ...string) error {
 			continue
 		}
 		point := unescape.Replace(fields[4])
-		if slices.ContainsFunc(dirs, func(d string) bool { return point == d || strings.HasPrefix(point, d+"/") }) {
+		if slices.ContainsFunc(dirs, func(d string) bool { return strings.HasPrefix(point, d+"/") }) {
 			points = append(points, point)
 		}
 	}
