@@ -15,7 +15,7 @@ func (e *Engine) PullImage(ctx context.Context, ref string, opt image.PullOption
 	if err != nil {
 		return image.Image{}, err
 	}
-	if _, err := e.unpack(ctx, img, opt.Progress); err != nil {
+	if err := e.prepare(ctx, img, opt.Progress); err != nil {
 		return image.Image{}, fmt.Errorf("pull %s: %w", ref, err)
 	}
 	return img, nil
@@ -24,7 +24,19 @@ func (e *Engine) PullImage(ctx context.Context, ref string, opt image.PullOption
 // PrepareImage unpacks an image that came in some other way, from an archive or
 // by a push to the registry.
 func (e *Engine) PrepareImage(ctx context.Context, img image.Image) error {
-	_, err := e.unpack(ctx, img, nil)
+	return e.prepare(ctx, img, nil)
+}
+
+// prepare unpacks an image that has just come in. One with a layer that cannot be
+// unpacked, today or ever, is taken away again: it would only be found in the
+// list by whoever tries to run it next.
+func (e *Engine) prepare(ctx context.Context, img image.Image, progress func(image.Progress)) error {
+	_, err := e.unpack(ctx, img, progress)
+	if kind := fault.Of(err); kind == fault.Invalid || kind == fault.Corrupt {
+		if err := e.RemoveImage(context.WithoutCancel(ctx), img.ID.String()); err != nil {
+			e.log.Warn("image that cannot be unpacked not removed", "image", img.ID, "err", err)
+		}
+	}
 	return err
 }
 

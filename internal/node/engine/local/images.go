@@ -1,9 +1,11 @@
 package local
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	api "github.com/sampan-cloud/sampan/api/local"
@@ -120,7 +122,9 @@ func (s *Server) load(w http.ResponseWriter, r *http.Request) error {
 	var last image.Image
 	for _, img := range loaded {
 		if err == nil {
-			err = s.engine.PrepareImage(r.Context(), img)
+			if err = s.engine.PrepareImage(r.Context(), img); err != nil {
+				err = fmt.Errorf("load %s: %w", cmp.Or(strings.Join(img.Names, ", "), img.ID.String()), err)
+			}
 		}
 		last = img
 	}
