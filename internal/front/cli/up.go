@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,6 +49,8 @@ func (a *app) start(ctx context.Context, f config.File) error {
 	if err := a.preflight(f); err != nil {
 		return err
 	}
+	// Whoever reads this output may go away; a cloud must not stay half started.
+	signal.Ignore(syscall.SIGPIPE)
 	running, err := client.OpenNode(f.RunDir).Status(ctx)
 	if err == nil && running.Version == a.Version {
 		return fmt.Errorf("%s: %w", a.text.get("up.running", f.DataDir, running.PID), fault.Exists)
