@@ -64,3 +64,19 @@ func getOnce(client *http.Client, url string) (string, error) {
 	}
 	return string(body), err
 }
+
+// lookup asks a name server from inside the namespace for a name, and tries again
+// for a while.
+func (h *host) lookup(server, name string, patience time.Duration) error {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return h.dial(ctx, network, net.JoinHostPort(server, "53"))
+	}}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		_, err := r.LookupHost(ctx, name+".")
+		cancel()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
