@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"sync"
 
@@ -31,14 +30,12 @@ func Server(ctx context.Context, f config.File, programs, version string, log *s
 		return err // another daemon's, so nothing of it is touched
 	}
 	defer lock.Close()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	setGCPercent(startGCPercent)
 	why := filepath.Join(f.RunDir, "error")
 	if err := os.Remove(why); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	d := &daemon{version: version, log: log}
+	d := &daemon{version: version, log: log, edgeThere: make(chan struct{})}
 	err = d.serve(ctx, f, programs)
 	if err != nil {
 		err = errors.Join(err, os.WriteFile(why, []byte(err.Error()+"\n"), 0o600))
@@ -59,6 +56,7 @@ type daemon struct {
 	containers *container.Runtime
 	engine     *engine.Engine
 	cluster    *kube.Cluster
+	edgeThere  chan struct{} // closed once the edge's image is unpacked
 
 	closers []func() error // of what has been opened, in order
 }

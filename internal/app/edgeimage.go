@@ -15,8 +15,9 @@ import (
 func (d *daemon) edgeImage() string { return d.set.Registry.Name + "/sampan/edge:" + d.version }
 
 // importEdge makes the edge's image of its program, which lies beside this one,
-// and unpacks it: the cluster's DNS is the first pod that starts.
+// and unpacks it, while Kubernetes starts: the cluster's DNS is the first pod.
 func (d *daemon) importEdge(ctx context.Context, ready func()) error {
+	ready()
 	if _, err := d.images.Get(ctx, d.edgeImage()); err != nil {
 		r, w := io.Pipe()
 		go func() { w.CloseWithError(tarOf(w, filepath.Join(d.set.programs, "sampan-edge"))) }()
@@ -33,7 +34,7 @@ func (d *daemon) importEdge(ctx context.Context, ready func()) error {
 	if err := d.engine.PrepareImage(ctx, img); err != nil {
 		return err
 	}
-	ready()
+	close(d.edgeThere)
 	<-ctx.Done()
 	return nil
 }

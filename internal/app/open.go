@@ -29,6 +29,7 @@ func (d *daemon) open(ctx context.Context) error {
 func (d *daemon) openCluster() (err error) {
 	conf := d.set.kube()
 	conf.Notify = d.note
+	conf.AddonsAfter = d.edgeThere
 	edge := d.edgeImage()
 	names, err := dns.Manifests(dns.Deployment{Image: edge, ClusterIP: conf.DNS(), DNS: dns.Config{Domain: d.set.Network.Domain}})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -40,6 +41,13 @@ func (a *addons) Run(ctx context.Context, ready func()) error {
 	objects, err := a.parse()
 	if err != nil {
 		return err
+	}
+	if a.cfg.AddonsAfter != nil {
+		select {
+		case <-a.cfg.AddonsAfter:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	pending := objects
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -86,10 +94,24 @@ func (a *addons) parse() ([]*unstructured.Unstructured, error) {
 	return out, nil
 }
 
+// atOnce is how many objects are applied at the same time: most of what one takes
+// is the wait for etcd's disk.
+const atOnce = 8
+
 // apply returns what could not be applied, and why.
 func (a *addons) apply(ctx context.Context, objects []*unstructured.Unstructured) (left []*unstructured.Unstructured, errs error) {
-	for _, u := range objects {
-		if err := a.applyOne(ctx, u); err != nil {
+	failures := make([]error, len(objects))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, u := range objects {
+		group.Go(func() error {
+			failures[i] = a.applyOne(ctx, u)
+			return nil
+		})
+	}
+	group.Wait()
+	for i, u := range objects {
+		if err := failures[i]; err != nil {
 			left = append(left, u)
 			errs = errors.Join(errs, fmt.Errorf("add-on %s %s: %w", u.GetKind(), u.GetName(), err))
 		}

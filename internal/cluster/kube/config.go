@@ -48,6 +48,10 @@ type Config struct {
 	Addons   [][]byte        // YAML documents, applied at every start
 	Features map[string]bool // feature gates, for all components
 
+	// AddonsAfter, when set, is closed once the add-ons may be applied: when the
+	// images that they name are there.
+	AddonsAfter <-chan struct{}
+
 	Servers []Server        // further TLS servers of this node
 	Notify  func(run.Event) // told as components start and stop; may be nil
 }
