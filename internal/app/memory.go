@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// While it starts, the daemon allocates ten times what it keeps; collecting that
-	// would be most of what a start takes.
-	startGCPercent = 400
+	// While it starts, the daemon allocates ten times what it keeps. To collect less
+	// would start it sooner and leave it a heap full of holes.
+	startGCPercent = 100
 	// Afterwards a little processor time, of which an idle daemon uses hardly any,
 	// is traded for the memory that waits to be collected.
 	gcPercent = 50
