@@ -11,7 +11,7 @@
 //	front/compose  turns compose files into apps and what they name
 //	front/bundle   carries programs inside another program's file
 //
-//	platform/registry      serves images, with access and quota
+//	platform/registry      serves images over the OCI distribution protocol
 //	platform/rollout            makes apps of containers, scales them and ships them in steps
 //	platform/gateway            gives every app a name, a certificate and a route
 //	platform/gateway/route      finds the rule that a request falls under
@@ -34,7 +34,7 @@
 //	node/image/debian            builds images from Debian packages
 //	node/snapshot                gives each container a writable filesystem over shared read-only layers
 //	node/snapshot/snapshottest   is what every snapshot store must do
-//	node/container               runs, checkpoints and restores the processes of one container, through the keeper
+//	node/container               runs the processes of one container, through the keeper
 //	node/container/containertest is what every container runtime must do
 //	node/container/keeper        is the parent of every container: starts, reaps, logs
 //	node/container/launch        starts a process by one clone3 and a table of system calls
@@ -43,7 +43,7 @@
 //	node/container/devices       finds devices of the host, and those that CDI describes
 //	node/container/seccomp       compiles system call policies
 //	node/container/cgroup        limits and measures processes by control groups
-//	node/network                 gives pods addresses, routes, service balancing and policy
+//	node/network                 gives pods addresses, routes and host ports
 //
 //	base/fault   says what kind of failure an error is, so every API can answer with its own status
 //	base/run     starts services in order, waits until each is ready, stops them in reverse

@@ -1,4 +1,4 @@
-// Package network gives pods addresses, routes, service balancing and policy.
+// Package network gives pods addresses, routes and host ports.
 //
 // Each pod has a network namespace of its own with one link, eth0, whose other
 // end is a port of the node's bridge. A pod knows only one neighbour, the
