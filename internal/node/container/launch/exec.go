@@ -47,6 +47,9 @@ func execute(req ExecRequest) (*Process, error) {
 	if req.Spec == nil || len(req.Spec.Args) == 0 || req.PIDFD == nil {
 		return nil, fmt.Errorf("no process to run: %w", fault.Invalid)
 	}
+	if err := errors.Join(refuse(Lacks(&specs.Spec{Process: req.Spec})), checkScheduling(req.Spec)); err != nil {
+		return nil, err
+	}
 	l, err := newLauncher(512, req.Spec)
 	if err != nil {
 		return nil, err

@@ -75,25 +75,13 @@ func check(spec *specs.Spec) error {
 		return fmt.Errorf("no process to run: %w", fault.Invalid)
 	case spec.Linux == nil:
 		return fmt.Errorf("no linux section: %w", fault.Invalid)
-	case spec.Hooks != nil && hooks(spec.Hooks) > 0:
-		return fmt.Errorf("hooks: %w", fault.Unsupported)
-	case spec.Linux.IntelRdt != nil:
-		return fmt.Errorf("intelRdt: %w", fault.Unsupported)
-	case len(spec.Linux.NetDevices) > 0:
-		return fmt.Errorf("netDevices: %w", fault.Unsupported)
-	case spec.Linux.Seccomp != nil && spec.Linux.Seccomp.ListenerPath != "":
-		return fmt.Errorf("seccomp listener: %w", fault.Unsupported)
-	case spec.Linux.MemoryPolicy != nil:
-		return fmt.Errorf("memoryPolicy: %w", fault.Unsupported)
 	case spec.Process.Cwd != "" && spec.Process.Cwd[0] != '/':
 		return fmt.Errorf("working directory %q is not absolute: %w", spec.Process.Cwd, fault.Invalid)
 	}
-	return nil
-}
-
-func hooks(h *specs.Hooks) int {
-	return len(h.Prestart) + len(h.CreateRuntime) + len(h.CreateContainer) +
-		len(h.StartContainer) + len(h.Poststart) + len(h.Poststop)
+	if err := checkScheduling(spec.Process); err != nil {
+		return err
+	}
+	return refuse(Lacks(spec))
 }
 
 // tableSize is how many entries a specification may need at most.
@@ -202,8 +190,6 @@ func (l *launcher) write(req Request, root int, stdio *stdio) (args cloneArgs, n
 		return args, nil, err
 	}
 	l.identify(spec)
-	if err := l.personality(spec.Linux.Personality); err != nil {
-		return args, nil, err
-	}
+	l.personality(spec.Linux.Personality)
 	return args, nested, l.become(spec.Process, stdio, req.Seccomp, root)
 }

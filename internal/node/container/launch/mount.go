@@ -123,8 +123,13 @@ func (l *launcher) mountHost(m specs.Mount, o options) error {
 	if m.Source != "" {
 		opts = append([]string{"source=" + m.Source}, opts...)
 	}
-	if o.flags&unix.MS_RDONLY != 0 {
-		opts = append(opts, "ro")
+	for _, f := range []struct {
+		ms   uintptr
+		name string
+	}{{unix.MS_RDONLY, "ro"}, {unix.MS_SYNCHRONOUS, "sync"}, {unix.MS_DIRSYNC, "dirsync"}, {unix.MS_LAZYTIME, "lazytime"}, {unix.MS_MANDLOCK, "mand"}} {
+		if o.flags&f.ms != 0 {
+			opts = append(opts, f.name)
+		}
 	}
 	fd, err := mountNew(m.Type, opts, int(o.set))
 	if err != nil {

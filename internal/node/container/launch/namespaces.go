@@ -9,8 +9,6 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 // namespaces says which ones a container gets: those in fresh are new, those in
@@ -48,12 +46,8 @@ func (n *namespaces) has(flag uintptr) bool {
 // exist before the filesystems that are mapped through it.
 func (l *launcher) openNamespaces(spec *specs.Spec) error {
 	for _, n := range spec.Linux.Namespaces {
-		flag, ok := namespaceFlags[n.Type]
+		flag := namespaceFlags[n.Type] // it is there, or the specification was refused
 		switch {
-		case !ok:
-			return fmt.Errorf("namespace %q: %w", n.Type, fault.Unsupported)
-		case n.Path != "" && (flag == unix.CLONE_NEWNS || flag == unix.CLONE_NEWTIME):
-			return fmt.Errorf("joining a %s namespace: %w", n.Type, fault.Unsupported)
 		case flag == unix.CLONE_NEWUSER:
 			if err := l.openUsers(n.Path, spec.Linux); err != nil {
 				return err

@@ -53,6 +53,8 @@ var flags = map[string]flag{
 	"nolazytime":    {ms: unix.MS_LAZYTIME, off: true},
 	"mand":          {ms: unix.MS_MANDLOCK},
 	"nomand":        {ms: unix.MS_MANDLOCK, off: true},
+	"acl":           {ms: unix.MS_POSIXACL},
+	"noacl":         {ms: unix.MS_POSIXACL, off: true},
 	"iversion":      {ms: unix.MS_I_VERSION},
 	"noiversion":    {ms: unix.MS_I_VERSION, off: true},
 	"silent":        {ms: unix.MS_SILENT},

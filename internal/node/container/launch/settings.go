@@ -13,39 +13,60 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
+var (
+	ioClasses = map[specs.IOPriorityClass]int{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}
+	policies  = map[specs.LinuxSchedulerPolicy]uint32{
+		specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3, specs.SchedIdle: 5, specs.SchedDeadline: 6,
+	}
+	policyFlags = map[specs.LinuxSchedulerFlag]uint64{
+		specs.SchedFlagResetOnFork: 1, specs.SchedFlagReclaim: 2, specs.SchedFlagDLOverrun: 4, specs.SchedFlagKeepPolicy: 8,
+		specs.SchedFlagKeepParams: 16, specs.SchedFlagUtilClampMin: 32, specs.SchedFlagUtilClampMax: 64,
+	}
+)
+
+// checkScheduling refuses words that stand for nothing.
+func checkScheduling(p *specs.Process) error {
+	if io := p.IOPriority; io != nil {
+		if _, ok := ioClasses[io.Class]; !ok {
+			return fmt.Errorf("process.ioPriority.class %q: %w", io.Class, fault.Invalid)
+		}
+	}
+	if s := p.Scheduler; s != nil {
+		if _, ok := policies[s.Policy]; !ok {
+			return fmt.Errorf("process.scheduler.policy %q: %w", s.Policy, fault.Invalid)
+		}
+		for i, f := range s.Flags {
+			if _, ok := policyFlags[f]; !ok {
+				return fmt.Errorf("process.scheduler.flags[%d] %q: %w", i, f, fault.Invalid)
+			}
+		}
+	}
+	return nil
+}
+
 // scheduling sets how the kernel treats the process.
 func (l *launcher) scheduling(p *specs.Process) {
 	if io := p.IOPriority; io != nil {
-		class := map[specs.IOPriorityClass]int{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}[io.Class]
-		l.call("ioprio_set", string(io.Class), unix.SYS_IOPRIO_SET, 1, 0, uintptr(class<<13|io.Priority))
+		l.call("ioprio_set", string(io.Class), unix.SYS_IOPRIO_SET, 1, 0, uintptr(ioClasses[io.Class]<<13|io.Priority))
 	}
 	if s := p.Scheduler; s != nil {
-		policy := map[specs.LinuxSchedulerPolicy]uint32{
-			specs.SchedOther: 0, specs.SchedFIFO: 1, specs.SchedRR: 2, specs.SchedBatch: 3, specs.SchedIdle: 5, specs.SchedDeadline: 6,
-		}[s.Policy]
-		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Nice: s.Nice, Priority: uint32(s.Priority),
+		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policies[s.Policy], Nice: s.Nice, Priority: uint32(s.Priority),
 			Runtime: s.Runtime, Deadline: s.Deadline, Period: s.Period}
 		for _, f := range s.Flags {
-			attr.Flags |= map[specs.LinuxSchedulerFlag]uint64{
-				specs.SchedFlagResetOnFork: 1, specs.SchedFlagReclaim: 2, specs.SchedFlagDLOverrun: 4, specs.SchedFlagKeepPolicy: 8,
-				specs.SchedFlagKeepParams: 16, specs.SchedFlagUtilClampMin: 32, specs.SchedFlagUtilClampMax: 64,
-			}[f]
+			attr.Flags |= policyFlags[f]
 		}
 		l.call("sched_setattr", string(s.Policy), unix.SYS_SCHED_SETATTR, 0, put(l.table, attr), 0)
 	}
 }
 
+// personalities are the execution domains of the specification.
+var personalities = map[specs.LinuxPersonalityDomain]uintptr{specs.PerLinux: 0, specs.PerLinux32: 8}
+
 // personality makes the process see another execution domain.
-func (l *launcher) personality(p *specs.LinuxPersonality) error {
-	if p == nil {
-		return nil
+func (l *launcher) personality(p *specs.LinuxPersonality) {
+	if p != nil {
+		l.call("set personality", string(p.Domain), unix.SYS_PERSONALITY, personalities[p.Domain])
 	}
-	domain, ok := map[specs.LinuxPersonalityDomain]uintptr{specs.PerLinux: 0, specs.PerLinux32: 8}[p.Domain]
-	if !ok || len(p.Flags) > 0 {
-		return fmt.Errorf("personality %s %v: %w", p.Domain, p.Flags, fault.Unsupported)
-	}
-	l.call("set personality", string(p.Domain), unix.SYS_PERSONALITY, domain)
-	return nil
 }
 
 // labels sets what AppArmor and SELinux know the process by, on kernels that
