@@ -11,7 +11,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X k8s.io/component-base/version.git
 BUILD   := $(GO) build -ldflags "$(LDFLAGS)"
 CARRIED := bin/parts/sampand bin/parts/sampan-edge bin/parts/sampan-keeper
 
-.PHONY: up down build test bench bench-engine lint deps test-deps clean
+.PHONY: up down build test bench bench-engine bench-apps lint deps test-deps clean
 
 up: deps build ## install what is needed, build, start the cloud, run the demo
 	@bin/sampan status -q || bin/sampan up
@@ -52,6 +52,9 @@ bench: build deps ## measure against the peers; results belong in docs/promises.
 
 bench-engine: build deps ## the same for the engine alone
 	test/bench/run.sh engine $(BENCH)
+
+bench-apps: build deps ## what users' traffic meets: the gateway against other proxies
+	test/bench/run.sh apps $(BENCH)
 
 clean:
 	rm -rf bin

@@ -37,6 +37,14 @@ func figures(burst int) []measure.Figure {
 		{Name: "teardown-bridge", Unit: "s", What: many + " removed at once, network bridge", Goal: goal{Median: 3}},
 		{Name: "memory", Unit: "MB", What: "resident memory of engine and keeper together, " + many, Goal: goal{Median: 120}},
 		{Name: "burst-share", Unit: "ms", What: "many containers started at once, network bridge: the time for all, by their number"},
+
+		// What users' traffic meets: make bench-apps.
+		{Name: "gateway-throughput", Unit: "req/s", More: true, What: "requests proxied, small answer, 64 kept connections, two processors",
+			Goal: goal{Times: map[string]float64{"nginx": 0.8, "caddy": 1.1}}},
+		{Name: "gateway-cpu", Unit: "µs", What: "processor time of the proxy for each of these requests"},
+		{Name: "gateway-latency", Unit: "ms", What: "what the proxy adds to the p99 of answers, 2,000 requests a second", Goal: goal{Median: 2}},
+		{Name: "gateway-idle", Unit: "KB", What: "memory of the proxy for each idle kept connection", Goal: goal{Median: 20}},
+		{Name: "gateway-routes", Unit: "ms", What: "route made to in force, beside 5,000 others under load", Goal: goal{Median: 100}},
 	}
 }
 

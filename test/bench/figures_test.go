@@ -16,7 +16,7 @@ func TestPromisesNameEveryFigure(t *testing.T) {
 		t.Fatal(err)
 	}
 	var promised []string
-	for _, m := range regexp.MustCompile("`make bench(?:-engine)?`: `([a-z0-9-]+)`").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("`make bench(?:-engine|-apps)?`: `([a-z0-9-]+)`").FindAllStringSubmatch(string(text), -1) {
 		promised = append(promised, m[1])
 	}
 	var measured []string

@@ -3,9 +3,10 @@
 //
 //	bench -suite cloud     the whole: up, memory, one-offs, pods, deployments
 //	bench -suite engine    the engine alone: starts, CRI, a thousand containers
+//	bench -suite apps      what users' traffic meets: the gateway
 //
-// The peers are docker.io, podman, runc and crun from Debian, and containerd 2
-// built from its Go module. A peer that does not work on the machine is left
+// The peers are docker.io, podman, runc, crun, nginx and haproxy from Debian, and
+// containerd 2 and Caddy built from their Go modules. A peer that does not work on the machine is left
 // out, and its row says why. Figures are held to goals, and a goal that is
 // missed is printed; docs/promises.md has them all.
 package main
@@ -41,7 +42,7 @@ type bench struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var b bench
-	suite := flag.String("suite", "cloud", "what to measure: cloud or engine")
+	suite := flag.String("suite", "cloud", "what to measure: cloud, engine or apps")
 	out := flag.String("json", "", "`file` for every value")
 	promises := flag.String("promises", "", "table of promises, a `file` to write the figures into")
 	flag.StringVar(&b.only, "only", "", "measure only figures whose name contains `text`")
@@ -54,7 +55,7 @@ func main() {
 		err = errors.Join(err, b.report.Write(*out))
 	}
 	if *promises != "" {
-		target := map[string]string{"cloud": "bench", "engine": "bench-engine"}[*suite]
+		target := map[string]string{"cloud": "bench", "engine": "bench-engine", "apps": "bench-apps"}[*suite]
 		err = errors.Join(err, b.report.Update(*promises, target))
 	}
 	stop()
@@ -65,11 +66,11 @@ func main() {
 }
 
 func (b *bench) run(ctx context.Context, suite string) (err error) {
-	suites := map[string]func(context.Context) error{"cloud": b.cloud, "engine": b.engine}
+	suites := map[string]func(context.Context) error{"cloud": b.cloud, "engine": b.engine, "apps": b.apps}
 	measured, ok := suites[suite]
 	switch {
 	case !ok:
-		return fmt.Errorf("suite %q is none of cloud and engine", suite)
+		return fmt.Errorf("suite %q is none of cloud, engine and apps", suite)
 	case os.Geteuid() != 0:
 		return errors.New("containers are started for real: run as root")
 	case b.rounds < 1 || b.burst < 1:

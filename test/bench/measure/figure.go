@@ -13,6 +13,7 @@ type Figure struct {
 	Name string `json:"name"` // short and stable: docs/promises.md refers to it
 	What string `json:"what"`
 	Unit string `json:"unit"`
+	More bool   `json:"more,omitempty"` // more is better
 	Goal Goal   `json:"goal"`
 	Rows []Row  `json:"rows"` // ours first
 }
@@ -21,6 +22,7 @@ type Figure struct {
 type Goal struct {
 	Median float64            `json:"median,omitempty"` // at most
 	P99    float64            `json:"p99,omitempty"`    // at most
+	Least  float64            `json:"least,omitempty"`  // median, at least
 	Times  map[string]float64 `json:"times,omitempty"`  // at least so many times better than that row
 }
 
@@ -58,6 +60,9 @@ func (f Figure) Missed() []string {
 	if f.Goal.Median > 0 && ours.Median() > f.Goal.Median {
 		missed = append(missed, fmt.Sprintf("median %s, goal ≤ %s %s", number(ours.Median()), number(f.Goal.Median), f.Unit))
 	}
+	if f.Goal.Least > 0 && ours.Median() < f.Goal.Least {
+		missed = append(missed, fmt.Sprintf("median %s, goal ≥ %s %s", number(ours.Median()), number(f.Goal.Least), f.Unit))
+	}
 	if f.Goal.P99 > 0 && ours.P99() > f.Goal.P99 {
 		missed = append(missed, fmt.Sprintf("p99 %s, goal ≤ %s %s", number(ours.P99()), number(f.Goal.P99), f.Unit))
 	}
@@ -66,11 +71,19 @@ func (f Figure) Missed() []string {
 		i := slices.IndexFunc(f.Rows, func(r Row) bool { return r.Who == who && len(r.Values) > 0 })
 		if i < 0 {
 			missed = append(missed, who+" was not measured")
-		} else if got := f.Rows[i].Median() / ours.Median(); got < want {
-			missed = append(missed, fmt.Sprintf("%.1f × %s, goal ≥ %s ×", got, who, number(want)))
+		} else if got := f.times(f.Rows[i]); got < want {
+			missed = append(missed, fmt.Sprintf("%s × %s, goal ≥ %s ×", number(got), who, number(want)))
 		}
 	}
 	return missed
+}
+
+// times is how many times better ours is than another's.
+func (f Figure) times(other Row) float64 {
+	if f.More {
+		return f.Rows[0].Median() / other.Median()
+	}
+	return other.Median() / f.Rows[0].Median()
 }
 
 // Milliseconds is d in the unit of most figures.

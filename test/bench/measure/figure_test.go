@@ -47,13 +47,32 @@ func TestMissedGoals(t *testing.T) {
 		"a goal that is just reached":   {Goal{Median: 10, P99: 30, Times: map[string]float64{"docker": 10}}, rows, ""},
 		"a median above":                {Goal{Median: 9}, rows, "median 10, goal ≤ 9"},
 		"a tail above":                  {Goal{P99: 25}, rows, "p99 30, goal ≤ 25"},
-		"not enough times faster":       {Goal{Times: map[string]float64{"docker": 12}}, rows, "10.0 × docker, goal ≥ 12"},
+		"not enough times faster":       {Goal{Times: map[string]float64{"docker": 12}}, rows, "10 × docker, goal ≥ 12"},
 		"nothing measured is a miss":    {Goal{}, []Row{{Who: "sampan"}}, "not measured"},
 		"an absent peer proves nothing": {Goal{Times: map[string]float64{"podman": 8}}, rows, "podman was not measured"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := strings.Join(Figure{Unit: "ms", Goal: tt.goal, Rows: tt.rows}.Missed(), "; ")
 			if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
+				t.Errorf("Missed() = %q; want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestWhereMoreIsBetter(t *testing.T) {
+	f := Figure{Unit: "req/s", More: true, Rows: []Row{{Who: "sampan", Values: []float64{70}}, {Who: "nginx", Values: []float64{100}}}}
+	for name, tt := range map[string]struct {
+		goal Goal
+		want string
+	}{
+		"a share that is reached":     {Goal{Times: map[string]float64{"nginx": 0.7}, Least: 70}, ""},
+		"a share that is not reached": {Goal{Times: map[string]float64{"nginx": 0.8}}, "0.70 × nginx, goal ≥ 0.80 ×"},
+		"less than the least":         {Goal{Least: 71}, "median 70, goal ≥ 71 req/s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.Goal = tt.goal
+			if got := strings.Join(f.Missed(), "; "); got != tt.want {
 				t.Errorf("Missed() = %q; want %q", got, tt.want)
 			}
 		})

@@ -30,7 +30,7 @@ func (f Figure) Text(w io.Writer) error {
 	for i, r := range f.Rows {
 		ratio := ""
 		if i > 0 && len(r.Values) > 0 && len(f.Rows[0].Values) > 0 {
-			ratio = fmt.Sprintf("%.1f ×", r.Median()/f.Rows[0].Median())
+			ratio = number(f.times(r)) + " ×"
 		}
 		remark := r.Note
 		if r.Err != "" {
@@ -53,6 +53,9 @@ func (g Goal) text() string {
 	var parts []string
 	if g.Median > 0 {
 		parts = append(parts, "median ≤ "+number(g.Median))
+	}
+	if g.Least > 0 {
+		parts = append(parts, "median ≥ "+number(g.Least))
 	}
 	if g.P99 > 0 {
 		parts = append(parts, "p99 ≤ "+number(g.P99))

@@ -78,6 +78,22 @@ func (r *Room) enter() error {
 // Start starts cmd inside.
 func (r *Room) Start(cmd *exec.Cmd) error { return r.inside.start(cmd) }
 
+// Do calls f inside: sockets that it makes belong there.
+func (r *Room) Do(f func()) { r.inside.do(f) }
+
+// Pin says which processors commands are started on from now on.
+func (r *Room) Pin(processors []int) (err error) {
+	var set unix.CPUSet
+	for _, p := range processors {
+		set.Set(p)
+	}
+	r.inside.do(func() { err = unix.SchedSetaffinity(0, &set) })
+	if err != nil {
+		return fmt.Errorf("processors %v: %w", processors, err)
+	}
+	return nil
+}
+
 // Exec runs a command inside and returns what it prints; what it says on its
 // error output goes into the error.
 func (r *Room) Exec(ctx context.Context, env []string, name string, args ...string) (string, error) {

@@ -34,9 +34,16 @@ func newThread(enter func() error) (*thread, error) {
 
 // start starts cmd from the thread.
 func (t *thread) start(cmd *exec.Cmd) error {
-	done := make(chan error)
-	t.starts <- func() { done <- cmd.Start() }
-	return <-done
+	var err error
+	t.do(func() { err = cmd.Start() })
+	return err
+}
+
+// do calls f on the thread.
+func (t *thread) do(f func()) {
+	done := make(chan struct{})
+	t.starts <- func() { f(); close(done) }
+	<-done
 }
 
 // end ends the thread.
