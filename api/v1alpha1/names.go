@@ -70,6 +70,7 @@ const (
 	ReasonConfigMissing     = "ConfigMissing"
 	ReasonNotEnough         = "NotEnoughResources"
 	ReasonImage             = "ImageNotPulled"
+	ReasonVolume            = "VolumeMissing"
 	ReasonCrashing          = "Crashing"
 	ReasonNameTaken         = "NameTaken"
 	ReasonHostTaken         = "HostTaken"

@@ -41,7 +41,7 @@ func (p *pass) gather(ctx context.Context) error {
 		return err
 	}
 	p.pods = pods.Items
-	return nil
+	return p.lookAtVolumes(ctx)
 }
 
 // revision is the one with this name, and nil if it is not remembered.

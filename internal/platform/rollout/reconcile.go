@@ -41,18 +41,28 @@ type reconciler struct {
 // clock's ticks come as often; this holds when it stands still.
 const again = time.Second
 
+// behind is how soon an app is looked at when the cache does not know yet what
+// was written a moment ago.
+const behind = 10 * time.Millisecond
+
 // Reconcile looks after one app.
 func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var app v1alpha1.App
 	if err := r.Get(ctx, req.NamespacedName, &app); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.scalers.forget(req.NamespacedName)
-			return reconcile.Result{}, nil
+			_, err = r.former(ctx, req.NamespacedName, "")
 		}
 		return reconcile.Result{}, err
 	}
 	if app.DeletionTimestamp != nil {
 		return reconcile.Result{}, nil // what it owns goes with it
+	}
+	if app.Status.ObservedGeneration == 0 {
+		// A new app may have the name of one whose objects still go.
+		if left, err := r.former(ctx, req.NamespacedName, app.UID); err != nil || left > 0 {
+			return reconcile.Result{RequeueAfter: behind}, err
+		}
 	}
 	p := &pass{reconciler: r, app: app.DeepCopy(), before: app.Status.DeepCopy(), now: r.now()}
 	err := p.run(ctx)
@@ -60,10 +70,12 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		err = p.writeStatus(ctx)
 	}
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		// The cache is behind what was written a moment ago.
-		return reconcile.Result{RequeueAfter: 10 * time.Millisecond}, nil
+		return reconcile.Result{RequeueAfter: behind}, nil
 	}
 	if err != nil {
+		if apierrors.IsNotFound(err) && apierrors.IsNotFound(r.direct.Get(ctx, req.NamespacedName, &v1alpha1.App{})) {
+			return reconcile.Result{}, nil // deleted while it was looked at
+		}
 		return reconcile.Result{}, err
 	}
 	return reconcile.Result{RequeueAfter: p.again}, nil
@@ -80,6 +92,8 @@ type pass struct {
 	revisions []object.Revision // the newest first
 	pods      []corev1.Pod
 	problems  []problem // the gravest first
+	// volumeFault says why a volume that copies wait for is not there.
+	volumeFault string
 }
 
 // problem is something wrong with an app.

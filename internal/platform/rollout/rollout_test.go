@@ -62,7 +62,10 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		measured: newMeasured(&rest.Config{}, http.DefaultClient), signaller: w, now: func() time.Time { return w.now },
 	}
 	w.c = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.App{}).
-		WithIndex(&v1alpha1.App{}, indexHost, w.r.hosts).WithIndex(&v1alpha1.App{}, indexNeeds, neededApps).WithObjects(objects...).Build()
+		WithIndex(&v1alpha1.App{}, indexHost, w.r.hosts).WithIndex(&v1alpha1.App{}, indexNeeds, neededApps).
+		WithIndex(&corev1.Event{}, indexAbout, func(o client.Object) []string {
+			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
+		}).WithObjects(objects...).Build()
 	w.r.Client, w.r.direct = w.c, w.c
 	return w
 }
@@ -300,6 +303,11 @@ func TestACanaryGoesThroughItsSteps(t *testing.T) {
 		w.serve("web-r2", 10, 0)
 		w.tick()
 		seen[w.weights("web")] = true
+		var ready, wanted int32
+		st := w.app("web").Status
+		if _, err := fmt.Sscanf(st.Copies, "%d/%d", &ready, &wanted); err != nil || ready > wanted {
+			t.Errorf("copies = %s (%v) with revisions %+v: those that leave are counted", st.Copies, err, st.Revisions)
+		}
 	}
 	for _, weights := range []string{"web-r1=90 web-r2=10", "web-r1=50 web-r2=50", "web-r1=0 web-r2=100", "web-r2=100"} {
 		if !seen[weights] {

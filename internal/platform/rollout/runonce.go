@@ -60,7 +60,7 @@ func (p *pass) job(ctx context.Context, target object.Revision) error {
 		return err
 	}
 	p.only(target)
-	p.count(1)
+	p.count(copies{ready: p.ready(target.Name), wanted: 1})
 	now := state{reason: v1alpha1.ReasonStarting, message: "it runs"}
 	for _, c := range j.Status.Conditions {
 		switch {
@@ -110,7 +110,7 @@ func (p *pass) cron(ctx context.Context, target object.Revision) error {
 		return err
 	}
 	p.only(target)
-	p.count(0)
+	p.count(copies{})
 	p.app.Status.Copies = fmt.Sprintf("%d running", p.app.Status.Replicas)
 	p.report(state{ok: true, reason: v1alpha1.ReasonScheduled})
 	return nil
@@ -181,8 +181,9 @@ func (p *pass) stateful(ctx context.Context, target object.Revision) error {
 		return p.ours(err)
 	}
 	st.Revisions = []v1alpha1.RevisionStatus{{Name: rev.Name, Image: rev.Image(), Weight: 100, Role: roleLive, Replicas: answer.Copies, Ready: p.ready(rev.Name)}}
-	p.count(answer.Copies)
-	p.report(p.serving(answer))
+	all := copies{ready: min(answer.Copies, p.ready("")), wanted: answer.Copies}
+	p.count(all)
+	p.report(p.serving(answer, all))
 	return nil
 }
 

@@ -64,13 +64,16 @@ func (s *scalers) decide(key types.NamespacedName, set scale.Settings, load scal
 
 // copies says how many copies an app needs now.
 func (r *reconciler) copies(app *v1alpha1.App, wanted, ready int32) scale.Answer {
-	if sc := app.Spec.Scale; sc != nil && sc.Replicas != nil {
+	if fixed(app) {
 		r.scalers.forget(key(app))
-		return scale.Answer{Copies: *sc.Replicas, Reason: "spec.scale.replicas"}
+		return scale.Answer{Copies: *app.Spec.Scale.Replicas, Reason: "spec.scale.replicas"}
 	}
 	now := r.now()
 	return r.scalers.decide(key(app), r.settings(app, now), r.load(app, ready), wanted, ready, now)
 }
+
+// fixed says whether the number of copies is given and nothing decides it.
+func fixed(app *v1alpha1.App) bool { return app.Spec.Scale != nil && app.Spec.Scale.Replicas != nil }
 
 // scaled says whether the app has the copies that it needs.
 func (r *reconciler) scaled(app *v1alpha1.App) bool {

@@ -3,6 +3,8 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
-	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/scale"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/step"
 )
 
@@ -72,6 +73,8 @@ func (p *pass) serve(ctx context.Context, target object.Revision) error {
 			want = map[string]int32{st.Live: max(answer.Copies, sides(st.Live).Want)}
 		}
 	}
+	shares := p.shares(deployments, want)
+	served := p.countRevisions(deployments, shares, want)
 	// The decision is written before it is carried out: after a crash, or
 	// against an app that was changed meanwhile, nothing is done on old news.
 	if p.decided() {
@@ -79,7 +82,28 @@ func (p *pass) serve(ctx context.Context, target object.Revision) error {
 			return err
 		}
 	}
-	return p.carryOut(ctx, deployments, want, answer)
+	if err := p.carryOut(ctx, deployments, shares, want); err != nil {
+		return p.ours(err)
+	}
+	p.report(p.serving(answer, served))
+	return nil
+}
+
+// shares is who gets how much of the traffic. Those that are wanted come first;
+// the others leave.
+func (p *pass) shares(deployments map[string]*appsv1.Deployment, want map[string]int32) []object.Share {
+	st := &p.app.Status
+	shares := []object.Share{{Revision: st.Live, Weight: 100}}
+	if shipping(p.app) {
+		ro := st.Rollout
+		shares = []object.Share{{Revision: st.Live, Weight: 100 - ro.Weight}, {Revision: ro.Revision, Weight: ro.Weight}}
+	}
+	for _, name := range slices.Sorted(maps.Keys(deployments)) {
+		if _, used := want[name]; !used {
+			shares = append(shares, object.Share{Revision: name})
+		}
+	}
+	return shares
 }
 
 // aim begins a rollout when the app asks for another revision than the live
@@ -191,32 +215,21 @@ func (p *pass) decided() bool {
 
 // carryOut makes the objects as they were decided. New copies come before the
 // traffic, and old ones go after it.
-func (p *pass) carryOut(ctx context.Context, deployments map[string]*appsv1.Deployment, want map[string]int32, answer scale.Answer) error {
-	st := &p.app.Status
-	shares := []object.Share{{Revision: st.Live, Weight: 100}}
-	if shipping(p.app) {
-		ro := st.Rollout
-		shares = []object.Share{{Revision: st.Live, Weight: 100 - ro.Weight}, {Revision: ro.Revision, Weight: ro.Weight}}
-	}
+func (p *pass) carryOut(ctx context.Context, deployments map[string]*appsv1.Deployment, shares []object.Share, want map[string]int32) error {
 	for _, s := range shares {
 		rev := p.revision(s.Revision)
-		if rev == nil {
+		if _, used := want[s.Revision]; !used || rev == nil {
 			continue
 		}
 		if err := p.ensureRevision(ctx, *rev, deployments[rev.Name], want[rev.Name]); err != nil {
-			return p.ours(err)
+			return err
 		}
 		if err := p.learn(ctx, rev); err != nil {
 			return err
 		}
 	}
-	for name := range deployments {
-		if _, used := want[name]; !used {
-			shares = append(shares, object.Share{Revision: name})
-		}
-	}
 	if err := p.route(ctx, shares); err != nil {
-		return p.ours(err)
+		return err
 	}
 	for name, d := range deployments {
 		if _, used := want[name]; used {
@@ -226,11 +239,7 @@ func (p *pass) carryOut(ctx context.Context, deployments map[string]*appsv1.Depl
 			return err
 		}
 	}
-	if err := p.reload(ctx); err != nil {
-		return err
-	}
-	p.reportServing(deployments, shares, want, answer)
-	return nil
+	return p.reload(ctx)
 }
 
 // ours turns a name that somebody else has into a problem of the app.

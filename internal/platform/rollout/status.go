@@ -81,8 +81,14 @@ func (p *pass) faultOf(revision string) (reason, message string) {
 		}
 		for _, c := range pod.Status.Conditions {
 			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+				if strings.Contains(c.Message, "persistentvolumeclaim") {
+					return v1alpha1.ReasonVolume, c.Message
+				}
 				return v1alpha1.ReasonNotEnough, c.Message
 			}
+		}
+		if p.volumeFault != "" && waitsForNode(pod) {
+			return v1alpha1.ReasonVolume, p.volumeFault
 		}
 		for _, c := range pod.Status.ContainerStatuses {
 			w := c.State.Waiting
@@ -126,10 +132,13 @@ func (p *pass) metricProblems(a scale.Answer) {
 	}
 }
 
-// reportServing writes how the revisions do.
-func (p *pass) reportServing(deployments map[string]*appsv1.Deployment, shares []object.Share, want map[string]int32, answer scale.Answer) {
+// countRevisions writes how the revisions do, and how many copies of those
+// that are wanted serve: one that only finishes its last requests is not
+// counted.
+func (p *pass) countRevisions(deployments map[string]*appsv1.Deployment, shares []object.Share, want map[string]int32) copies {
 	st := &p.app.Status
 	st.Revisions = nil
+	var sum copies
 	for _, s := range shares {
 		rs := v1alpha1.RevisionStatus{Name: s.Revision, Weight: s.Weight, Role: roleLeaving, Ready: p.ready(s.Revision)}
 		if rev := p.revision(s.Revision); rev != nil {
@@ -140,21 +149,22 @@ func (p *pass) reportServing(deployments map[string]*appsv1.Deployment, shares [
 			if s.Revision != st.Live {
 				rs.Role = roleNew
 			}
+			sum.wanted += n
+			sum.ready += min(n, rs.Ready)
 		} else {
 			rs.Replicas = replicas(deployments[s.Revision])
 		}
 		st.Revisions = append(st.Revisions, rs)
 	}
-	total := int32(0)
-	for _, n := range want {
-		total += n
-	}
-	p.count(total)
-	p.report(p.serving(answer))
+	p.count(sum)
+	return sum
 }
 
+// copies are those of an app that should serve, and how many of them do.
+type copies struct{ ready, wanted int32 }
+
 // count counts the app's copies.
-func (p *pass) count(wanted int32) {
+func (p *pass) count(c copies) {
 	st := &p.app.Status
 	st.Replicas = 0
 	for i := range p.pods {
@@ -163,7 +173,7 @@ func (p *pass) count(wanted int32) {
 		}
 	}
 	st.Ready = p.ready("")
-	st.Copies = fmt.Sprintf("%d/%d", st.Ready, wanted)
+	st.Copies = fmt.Sprintf("%d/%d", c.ready, c.wanted)
 	st.Selector = v1alpha1.LabelApp + "=" + p.app.Name
 }
 
@@ -182,14 +192,16 @@ func (p *pass) notYet() state {
 }
 
 // serving is the state of an app that runs on.
-func (p *pass) serving(a scale.Answer) state {
-	switch st := &p.app.Status; {
-	case a.Copies == 0:
+func (p *pass) serving(a scale.Answer, c copies) state {
+	switch {
+	case c.wanted == 0 && fixed(p.app):
+		return state{true, v1alpha1.ReasonAsleep, "no request wakes it: spec.scale.replicas is 0"}
+	case c.wanted == 0:
 		return state{true, v1alpha1.ReasonAsleep, "a request wakes it; " + a.Reason}
-	case st.Ready > 0:
-		return state{true, v1alpha1.ReasonRunning, fmt.Sprintf("%d of %d copies", st.Ready, a.Copies)}
+	case c.ready > 0:
+		return state{true, v1alpha1.ReasonRunning, fmt.Sprintf("%d of %d copies", c.ready, c.wanted)}
 	default:
-		return state{false, v1alpha1.ReasonStarting, fmt.Sprintf("0 of %d copies are ready", a.Copies)}
+		return state{false, v1alpha1.ReasonStarting, fmt.Sprintf("0 of %d copies are ready", c.wanted)}
 	}
 }
 
