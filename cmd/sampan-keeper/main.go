@@ -4,6 +4,7 @@
 //	sampan-keeper --dir DIR    keep the containers of DIR
 //	sampan-keeper hold SOCKET  hold what the keeper has open, for when it dies
 //	sampan-keeper pause        be the first process of a shared process namespace
+//	sampan-keeper aside ...    run an OCI runtime that cannot live with hybrid cgroups
 package main
 
 import (
@@ -30,6 +31,9 @@ func main() {
 	do := run
 	if len(os.Args) == 3 && os.Args[1] == "hold" {
 		do = func() error { return keeper.Hold(os.Args[2]) }
+	}
+	if len(os.Args) > 1 && os.Args[1] == keeper.AsideWord {
+		do = func() error { return keeper.Aside(os.Args[2:]) }
 	}
 	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "sampan-keeper:", err)

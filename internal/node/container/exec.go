@@ -63,7 +63,12 @@ func (r *Runtime) exec(ctx context.Context, id string, process *specs.Process, s
 		fds = append(fds, pipes.theirs()...)
 	}
 	var started wire.Started
-	files, err := r.call(ctx, false, wire.CallExec, req, fds, &started)
+	// One that its caller no longer waits for is not given up before it can be
+	// ended: it would run on, and nobody would know it.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(patience, cancel) })()
+	files, err := r.call(own, false, wire.CallExec, req, fds, &started)
 	if err != nil {
 		var failed *StartError
 		if errors.As(err, &failed) {

@@ -39,6 +39,7 @@ type Runtime struct {
 	log      *slog.Logger
 	programs seccomp.Cache
 	ns       *namespaces
+	handlers *handlers
 
 	linkMu sync.Mutex
 	link   *link         // nil while there is no keeper
@@ -74,7 +75,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Runtime, error
 	}
 	r := &Runtime{
 		cfg: cfg, log: log, ns: newNamespaces(filepath.Join(dir, nsDir)), linked: make(chan struct{}),
-		units: map[string]*unit{}, listeners: map[*listener]bool{},
+		handlers: newHandlers(cfg.Runtimes), units: map[string]*unit{}, listeners: map[*listener]bool{},
 	}
 	if err := r.ns.prepare(); err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
+	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 	"github.com/sampan-cloud/sampan/internal/node/container/wire"
 )
 
@@ -31,7 +32,7 @@ func (r *Runtime) start(ctx context.Context, spec Spec) (_ Status, err error) {
 	if err := check(spec); err != nil {
 		return Status{}, err
 	}
-	req, err := r.request(spec)
+	req, err := r.request(ctx, spec)
 	if err != nil {
 		return Status{}, err
 	}
@@ -128,6 +129,9 @@ func check(spec Spec) error {
 	case spec.Root.Base == "":
 		return fmt.Errorf("root.base: missing: %w", fault.Invalid)
 	}
+	if lacks := launch.Lacks(spec.OCI); spec.Runtime == "" && len(lacks) > 0 {
+		return fmt.Errorf("%s: %w by the native runtime", reason(lacks), fault.Unsupported)
+	}
 	return nil
 }
 
@@ -140,17 +144,24 @@ func cgroupPath(spec Spec) string {
 }
 
 // request makes what the keeper is asked, without the cgroup.
-func (r *Runtime) request(spec Spec) (wire.Start, error) {
+func (r *Runtime) request(ctx context.Context, spec Spec) (wire.Start, error) {
 	req := wire.Start{
 		ID: spec.ID, OCI: spec.OCI, Root: wire.Root(spec.Root),
 		Log:   wire.Log{Path: spec.Log, Size: spec.LogSize, Files: spec.LogFiles},
 		Stdin: spec.Stdin, StdinOnce: spec.StdinOnce, Hold: spec.HoldOutput, Runtime: spec.Runtime,
 	}
 	if spec.Runtime != "" {
-		req.Binary = r.cfg.Runtimes[spec.Runtime]
-		if req.Binary == "" {
-			return req, fmt.Errorf("runtime handler %q is not configured: %w", spec.Runtime, fault.Invalid)
+		if r.handlers.program(spec.Runtime) == "" {
+			return req, fmt.Errorf("runtime handler %q is neither configured nor installed (there are: %s): %w",
+				spec.Runtime, strings.Join(r.handlers.names(), ", "), fault.Invalid)
 		}
+		s, err := r.handlers.ask(ctx, spec.Runtime)
+		if err != nil {
+			return req, fmt.Errorf("%w: %w", err, fault.Precondition)
+		}
+		req.Binary = s.program
+		// crun refuses hybrid machines whose v2 side has a controller.
+		req.HideUnified = s.name == "crun" && r.cfg.Cgroups.Version() == cgroup.Hybrid
 		return req, nil
 	}
 	if spec.OCI.Linux.Seccomp == nil {

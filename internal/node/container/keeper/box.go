@@ -181,6 +181,12 @@ func (b *box) status() wire.Status {
 	return b.rec.Status
 }
 
+func (b *box) record() record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rec
+}
+
 // held returns what the daemon should hold, with duplicates of the descriptors:
 // the container may end before they are sent.
 func (b *box) held() (wire.Held, []int) {

@@ -25,6 +25,7 @@ type record struct {
 	SharedPIDs  bool     `json:"sharedPIDs,omitempty"` // its processes outlive the first
 	Filter      string   `json:"filter,omitempty"`     // the name of its seccomp filter
 	FilterFlags uint     `json:"filterFlags,omitempty"`
+	HideUnified bool     `json:"hideUnified,omitempty"`
 	OOMBefore   uint64   `json:"oomBefore,omitempty"` // kills that the cgroup counted before
 }
 

@@ -65,6 +65,7 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 		SharedPIDs:  !ownPIDs(req.OCI),
 		Filter:      kept,
 		FilterFlags: req.FilterFlags,
+		HideUnified: req.HideUnified,
 		OOMBefore:   oomKills(req.Cgroups),
 	})
 	if err != nil {

@@ -34,10 +34,14 @@ const (
 
 // stock runs one command of a runtime. It is the keeper's own child, claimed so
 // that the reaper leaves it alone.
-func (k *Keeper) stock(binary string, stdio [3]int, args ...string) error {
-	path, err := lookup(binary)
+func (k *Keeper) stock(rec record, stdio [3]int, args ...string) error {
+	path, err := LookPath(rec.Binary)
 	if err != nil {
-		return wire.Errorf(wire.Precondition, "runtime %s: %v: %s", binary, err, wire.Precondition)
+		return wire.Errorf(wire.Precondition, "runtime %s: %v: %s", rec.Binary, err, wire.Precondition)
+	}
+	args = append([]string{path}, args...)
+	if rec.HideUnified {
+		path, args = "/proc/self/exe", append([]string{filepath.Base(os.Args[0]), AsideWord}, args...)
 	}
 	files := openFiles(stdio[:])
 	defer files.close()
@@ -54,7 +58,7 @@ func (k *Keeper) stock(binary string, stdio [3]int, args ...string) error {
 	var p *os.Process
 	err = k.reaper.birth(func() (int, error) {
 		var err error
-		p, err = os.StartProcess(path, append([]string{binary}, args...), &os.ProcAttr{
+		p, err = os.StartProcess(path, args, &os.ProcAttr{
 			Dir: "/", Files: files, Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		})
 		if err != nil {
@@ -68,21 +72,22 @@ func (k *Keeper) stock(binary string, stdio [3]int, args ...string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("runtime %s: %w", binary, err)
+		return fmt.Errorf("runtime %s: %w", rec.Binary, err)
 	}
 	state, err := p.Wait()
 	k.reaper.forget(p.Pid)
 	if err != nil {
-		return fmt.Errorf("runtime %s: %w", binary, err)
+		return fmt.Errorf("runtime %s: %w", rec.Binary, err)
 	}
 	if !state.Success() {
-		return fmt.Errorf("runtime %s: %s", filepath.Base(binary), state)
+		return fmt.Errorf("runtime %s: %s", filepath.Base(rec.Binary), state)
 	}
 	return nil
 }
 
-// lookup finds a program as a shell would.
-func lookup(name string) (string, error) {
+// LookPath finds a program where an administrator installs one, whatever the
+// PATH of the daemon is.
+func LookPath(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}
@@ -92,7 +97,7 @@ func lookup(name string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("not found")
+	return "", fmt.Errorf("%q is not installed", name)
 }
 
 // stockArgs are the arguments that every command of a runtime begins with.
@@ -165,7 +170,7 @@ func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (_ process, er
 
 // createStock makes the process and lets it run.
 func (k *Keeper) createStock(b *box, req wire.Start, stdio [3]int, pidFile string, args []string) (process, error) {
-	if err := k.stock(req.Binary, stdio, args...); err != nil {
+	if err := k.stock(b.rec, stdio, args...); err != nil {
 		return process{}, err
 	}
 	p, err := k.takeChild(pidFile)
@@ -174,7 +179,7 @@ func (k *Keeper) createStock(b *box, req wire.Start, stdio [3]int, pidFile strin
 	}
 	b.rec.Cgroup, b.rec.Cgroups = cgroupOf(p.pid)
 	b.rec.OOMBefore = oomKills(b.rec.Cgroups)
-	if err := k.stock(req.Binary, [3]int{-1, -1, -1}, stockArgs(b.dir, "start", req.ID)...); err != nil {
+	if err := k.stock(b.rec, [3]int{-1, -1, -1}, stockArgs(b.dir, "start", req.ID)...); err != nil {
 		unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
 		pidfd.ExitOf(p.pidfd)
 		pidfd.Reap(p.pidfd)
@@ -217,7 +222,7 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return process{}, fmt.Errorf("exec: %w", err)
 	}
-	rec := b.status()
+	rec := b.record()
 	pidFile := f.Name() + ".pid"
 	args := stockArgs(b.dir, "exec", "--detach", "--process", f.Name(), "--pid-file", pidFile)
 	run := func(args []string) (process, error) {
@@ -225,7 +230,7 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 		// before we know that it is wanted.
 		k.reaper.hold()
 		defer k.reaper.release()
-		if err := k.stock(rec.Binary, stdio, append(args, req.ID)...); err != nil {
+		if err := k.stock(rec, stdio, append(args, req.ID)...); err != nil {
 			return process{}, b.complain(err)
 		}
 		return k.takeChild(pidFile)
@@ -239,7 +244,7 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 // forgetStock has the runtime forget an ended container, of which dir is the
 // directory.
 func (k *Keeper) forgetStock(rec record, dir string) {
-	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, stockArgs(dir, "delete", "--force", rec.ID)...); err != nil {
+	if err := k.stock(rec, [3]int{-1, -1, -1}, stockArgs(dir, "delete", "--force", rec.ID)...); err != nil {
 		k.log.Debug("runtime does not delete", "container", rec.ID, "err", err)
 	}
 }
@@ -259,8 +264,8 @@ func (k *Keeper) updateStock(req wire.Control) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("update: %w", err)
 	}
-	rec := b.status()
-	if err := k.stock(rec.Binary, [3]int{-1, -1, -1}, stockArgs(b.dir, "update", "--resources", f.Name(), req.ID)...); err != nil {
+	rec := b.record()
+	if err := k.stock(rec, [3]int{-1, -1, -1}, stockArgs(b.dir, "update", "--resources", f.Name(), req.ID)...); err != nil {
 		return b.complain(err)
 	}
 	return nil

@@ -72,7 +72,7 @@ func TestFailedStartNamesItsStep(t *testing.T) {
 		"a namespace of another kind": {func(s *specs.Spec) { s.Linux.Namespaces[1].Path = "/proc/self/ns/uts" },
 			`start web: join namespace /proc/self/ns/uts: invalid argument`, 128, unix.EINVAL},
 		"hooks, which are not supported": {func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: make([]specs.Hook, 1)} },
-			`start web: hook poststop (hooks.poststop): not supported by the native runtime`, 0, 0},
+			`start web: hooks.poststop: not supported by the native runtime`, 0, 0},
 		"a scheduling policy of no meaning": {func(s *specs.Spec) { s.Process.Scheduler = &specs.Scheduler{Policy: "SCHED_FAST"} },
 			`start web: process.scheduler.policy "SCHED_FAST": invalid`, 0, 0},
 	} {

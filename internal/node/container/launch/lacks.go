@@ -36,13 +36,12 @@ const (
 	LackAnnotation    LackKind = "annotation"
 )
 
-// String says what is lacking: "hook createContainer (hooks.createContainer)".
+// String is the field with what it asks for: "mounts[3].options[0]: tmpcopyup".
 func (l Lack) String() string {
-	what := string(l.Kind)
-	if l.Value != "" {
-		what += " " + l.Value
+	if l.Value == "" || strings.HasSuffix(l.Field, "."+l.Value) {
+		return l.Field
 	}
-	return fmt.Sprintf("%s (%s)", what, l.Field)
+	return l.Field + ": " + l.Value
 }
 
 // Lacks lists what Start cannot do of a specification, in the order in which

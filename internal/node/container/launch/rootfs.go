@@ -21,6 +21,9 @@ type Rootfs struct {
 	Work  string   `json:"work,omitempty"`  // overlay's work directory, with Upper
 }
 
+// Detached mounts the root where nobody sees it. The caller attaches or closes it.
+func (r Rootfs) Detached() (fd int, err error) { return r.mount(nil) }
+
 // mount returns a detached mount of the root. Layers are mapped through the user
 // namespace when there is one, so that its root owns what the image's root owns.
 func (r Rootfs) mount(users *userns) (fd int, err error) {
