@@ -29,10 +29,30 @@ const (
 	// AnnotationLeaving is the time since when a revision's workload takes no
 	// new traffic. It is removed when its last request has ended.
 	AnnotationLeaving = Group + "/leaving"
+	// LabelConfig is on Secrets and ConfigMaps of whose changes a history is
+	// kept. Its value is the name of the app whose own configuration a Secret is,
+	// and empty on what apps name beside it.
+	LabelConfig = Group + "/config"
+	// LabelConfigVersion is on a ControllerRevision that keeps a version of an
+	// app's configuration: its number.
+	LabelConfigVersion = Group + "/config-version"
+	// LabelConfigCopy is on the copies to which such versions lead.
+	LabelConfigCopy = Group + "/config-copy"
+	// AnnotationConfigKeys is on an app's own configuration: what each of its
+	// keys is, as {"KEY": {"plain": true, "path": "/etc/web/web.conf"}}. A key
+	// about which it says nothing is a secret variable.
+	AnnotationConfigKeys = Group + "/config-keys"
+	// AnnotationChangedBy is who has last changed what an object says. The API
+	// server writes it; what a client claims is replaced.
+	AnnotationChangedBy = Group + "/changed-by"
+
 	// AnnotationReloaded is on a pod: the hash of the configuration that it
 	// has been told about, with @ and a time while its files are being replaced.
 	AnnotationReloaded = Group + "/reloaded"
 )
+
+// SecretTypeConfig is the type of the Secret that is an app's own configuration.
+const SecretTypeConfig = Group + "/config"
 
 // What AnnotationCommand may ask for.
 const (

@@ -72,8 +72,9 @@ func (p *pass) obeyed(o order, done bool, message string) {
 }
 
 // rollback asks for an earlier revision by writing it into the spec, where the
-// next reader looks for it. The configuration it ran with comes back with its
-// own copies; the ConfigMaps and Secrets of the namespace stay as they are.
+// next reader looks for it. The app's own configuration comes back with it; the
+// ConfigMaps and Secrets that it names beside stay as they are for others, and
+// the revision has its own copies of them.
 func (p *pass) rollback(ctx context.Context, o order) (bool, error) {
 	name := o.arg
 	if name != "" && !strings.HasPrefix(name, "r") {
@@ -97,15 +98,18 @@ func (p *pass) rollback(ctx context.Context, o order) (bool, error) {
 	} else {
 		delete(p.app.Annotations, v1alpha1.AnnotationRestart)
 	}
+	if err := p.restoreOwn(ctx, *rev); err != nil {
+		return false, err
+	}
 	status := p.app.Status.DeepCopy()
 	if err := p.Patch(ctx, p.app, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return false, err
 	}
 	p.app.Status = *status
-	config, _, err := p.configuration(ctx)
-	if err != nil {
+	if err := p.readSources(ctx); err != nil {
 		return false, err
 	}
+	config, _ := p.configuration()
 	p.problems = nil // what is missing now is not missing in the revision's own copies
 	p.app.Status.Pinned = nil
 	if hash := object.Hash(p.app, config); hash != rev.Hash {

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
@@ -29,6 +28,14 @@ func (p *pass) gather(ctx context.Context) error {
 		if !metav1.IsControlledBy(&history.Items[i], p.app) {
 			continue
 		}
+		if object.IsVersion(&history.Items[i]) {
+			v, err := object.ReadVersion(&history.Items[i])
+			if err != nil {
+				return err
+			}
+			p.versions = append(p.versions, v)
+			continue
+		}
 		rev, err := object.ReadHistory(&history.Items[i])
 		if err != nil {
 			return err
@@ -36,6 +43,7 @@ func (p *pass) gather(ctx context.Context) error {
 		p.revisions = append(p.revisions, rev)
 	}
 	slices.SortFunc(p.revisions, func(a, b object.Revision) int { return int(b.Number - a.Number) })
+	slices.SortFunc(p.versions, func(a, b object.Version) int { return int(b.Number - a.Number) })
 	var pods corev1.PodList
 	if err := p.List(ctx, &pods, owned(p.app)...); err != nil {
 		return err
@@ -56,10 +64,7 @@ func (p *pass) revision(name string) *object.Revision {
 // target is the revision that the app asks for. It is made if there is none
 // like it, and is nil when it cannot be: why is a problem.
 func (p *pass) target(ctx context.Context) (*object.Revision, error) {
-	config, sources, err := p.configuration(ctx)
-	if err != nil {
-		return nil, err
-	}
+	config, sources := p.configuration()
 	if config == nil {
 		if pin := p.app.Status.Pinned; pin != nil {
 			return p.revision(pin.Revision), nil // it has its own copies
@@ -90,7 +95,7 @@ func (p *pass) newRevision(ctx context.Context, hash string, config map[string]s
 	}
 	rev := object.Revision{
 		Number: number, Name: object.RevisionName(number), Hash: hash, Spec: object.Content(&p.app.Spec),
-		Config: config, Restart: p.app.Annotations[v1alpha1.AnnotationRestart],
+		Config: config, Own: p.sources.own, Version: p.version(), Restart: p.app.Annotations[v1alpha1.AnnotationRestart],
 	}
 	if p.cfg.Resolve != nil {
 		digest, err := p.cfg.Resolve(ctx, rev.Spec.Image)
@@ -147,38 +152,28 @@ func (p *pass) forget(ctx context.Context, name string) error {
 	return nil
 }
 
-// configuration reads the ConfigMaps and Secrets that a revision freezes, with
-// their hashes. The hashes are nil when one is missing, which is a problem.
-func (p *pass) configuration(ctx context.Context) (map[string]string, []client.Object, error) {
-	hashes, sources := map[string]string{}, []client.Object{}
-	frozen, _ := object.Configuration(&p.app.Spec)
-	for _, ref := range frozen {
-		at := types.NamespacedName{Namespace: p.app.Namespace, Name: ref.Name}
-		var o client.Object
-		var err error
-		if ref.Secret {
-			s := &corev1.Secret{}
-			err = p.direct.Get(ctx, at, s)
-			o, hashes[ref.Key()] = s, object.HashData(s.Data)
-		} else {
-			c := &corev1.ConfigMap{}
-			err = p.direct.Get(ctx, at, c)
-			o, hashes[ref.Key()] = c, object.HashData(c.Data, c.BinaryData)
-		}
-		if apierrors.IsNotFound(err) {
-			delete(hashes, ref.Key())
-			if ref.Optional {
-				continue
-			}
+// configuration is the ConfigMaps and Secrets that a revision freezes, with
+// their digests. The digests are nil when one is missing, which is a problem.
+func (p *pass) configuration() (map[string]string, []client.Object) {
+	digests, frozen := map[string]string{}, []client.Object{}
+	refs, _ := object.Configuration(p.spec())
+	for _, ref := range refs {
+		o, ok := p.sources.has[ref.Key()]
+		switch {
+		case ok:
+			digests[ref.Key()] = p.digestOf(o)
+			frozen = append(frozen, o)
+		case !ref.Optional:
 			p.wrong(v1alpha1.ReasonConfigMissing, fmt.Sprintf("there is no %s", ref.Key()))
-			return nil, nil, nil
+			return nil, nil
 		}
-		if err != nil {
-			return nil, nil, err
-		}
-		sources = append(sources, o)
 	}
-	return hashes, sources, nil
+	if own := p.ownSecret(); own != nil && digests[object.OwnRef(p.app).Key()] == "" && len(p.sources.own) > 0 {
+		// Files that change in running copies: where they are is the revision's.
+		digests[object.OwnRef(p.app).Key()] = p.digestOf(own)
+		frozen = append(frozen, own)
+	}
+	return digests, frozen
 }
 
 // freeze makes a revision's own copies of its configuration.

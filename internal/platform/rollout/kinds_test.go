@@ -162,7 +162,7 @@ func TestCommandsAreObeyedOnce(t *testing.T) {
 }
 
 func TestAChangedFileIsAnnouncedAndShipsNothing(t *testing.T) {
-	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "conf", Namespace: "shop"}, Data: map[string]string{"k": "1"}}
+	config := &corev1.ConfigMap{ObjectMeta: watched("conf"), Data: map[string]string{"k": "1"}}
 	w := newWorld(t, config, web("web", func(a *v1alpha1.App) {
 		a.Spec.Files = []v1alpha1.File{{Path: "/etc/web/web.conf", ConfigMap: &v1alpha1.KeyRef{Name: "conf", Key: "k"}}}
 		a.Spec.Reload = v1alpha1.Reload{How: "signal", Signal: "USR1"}

@@ -34,6 +34,7 @@ type reconciler struct {
 	measured *measured
 	// signaller tells a copy that its configuration has changed.
 	signaller Signaller
+	digests   *digests
 	now       func() time.Time
 }
 
@@ -90,6 +91,9 @@ type pass struct {
 	again  time.Duration
 
 	revisions []object.Revision // the newest first
+	versions  []object.Version  // of the configuration, the newest first
+	sources   sources
+	digest    object.Digester
 	pods      []corev1.Pod
 	problems  []problem // the gravest first
 	// volumeFault says why a volume that copies wait for is not there.
@@ -107,6 +111,12 @@ func (p *pass) wrong(reason, message string) {
 // no error: it is told in the status, and the old version stays untouched.
 func (p *pass) run(ctx context.Context) error {
 	if err := p.gather(ctx); err != nil {
+		return err
+	}
+	if err := p.readSources(ctx); err != nil {
+		return err
+	}
+	if err := p.keepVersion(ctx); err != nil {
 		return err
 	}
 	if changed, err := p.command(ctx); err != nil || changed {

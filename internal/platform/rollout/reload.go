@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -37,13 +38,19 @@ func (p *pass) reload(ctx context.Context) error {
 	if !object.Live(spec) {
 		return nil
 	}
-	hash, err := p.liveHash(ctx)
-	if err != nil || hash == "" {
-		return err
-	}
+	hashes := map[string]string{}
 	for i := range p.pods {
 		pod := &p.pods[i]
-		if pod.DeletionTimestamp != nil || !podReady(pod) {
+		rev := p.revision(pod.Labels[v1alpha1.LabelRevision])
+		if rev == nil || pod.DeletionTimestamp != nil || !podReady(pod) {
+			continue
+		}
+		hash, known := hashes[rev.Name]
+		if !known {
+			hash = p.liveHash(rev)
+			hashes[rev.Name] = hash
+		}
+		if hash == "" {
 			continue
 		}
 		if err := p.reloadPod(ctx, pod, hash); err != nil {
@@ -59,10 +66,8 @@ func (p *pass) reloadPod(ctx context.Context, pod *corev1.Pod, hash string) erro
 	told, at, waiting := strings.Cut(pod.Annotations[v1alpha1.AnnotationReloaded], "@")
 	since, err := time.Parse(time.RFC3339, at)
 	switch {
-	case told == "":
+	case told == "" && !p.changedSince(pod.CreationTimestamp.Time):
 		// It started with these files.
-		return p.mark(ctx, pod, hash)
-	case told != hash && p.app.Spec.Reload.How == "file":
 		return p.mark(ctx, pod, hash)
 	case told != hash:
 		p.again = again
@@ -72,6 +77,11 @@ func (p *pass) reloadPod(ctx context.Context, pod *corev1.Pod, hash string) erro
 	case err == nil && p.now.Sub(since) < refresh:
 		p.again = again
 		return nil
+	}
+	if p.app.Spec.Reload.How == "file" {
+		// Written a second time: at the first the node may not have heard yet
+		// that the content is another.
+		return p.mark(ctx, pod, hash)
 	}
 	signal := p.app.Spec.Reload.Signal
 	if signal == "" {
@@ -85,42 +95,58 @@ func (p *pass) reloadPod(ctx context.Context, pod *corev1.Pod, hash string) erro
 	return p.mark(ctx, pod, hash)
 }
 
+// changedSince says whether the configuration has changed since a copy was
+// made, which then may have started with the files from before.
+func (p *pass) changedSince(made time.Time) bool {
+	return len(p.versions) > 0 && made.Before(p.versions[0].At)
+}
+
 func (p *pass) mark(ctx context.Context, pod *corev1.Pod, text string) error {
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.AnnotationReloaded, text)
 	return client.IgnoreNotFound(p.Patch(ctx, pod.DeepCopy(), client.RawPatch(mergePatch, []byte(patch))))
 }
 
-// liveHash is the identity of all files that change in place, and empty while
-// one that they come from is missing.
-func (p *pass) liveHash(ctx context.Context) (string, error) {
-	_, refs := object.Configuration(&p.app.Spec)
+// liveHash is the identity of those files of a revision's copies that change in
+// place. It is empty when there are none, and while one is missing.
+func (p *pass) liveHash(rev *object.Revision) string {
+	spec := object.Configured(p.app, rev.Spec, rev.Own)
+	if !object.Live(&spec) {
+		return ""
+	}
 	var parts []any
 	for _, f := range p.app.Spec.Files {
-		if f.Content != nil {
+		same := func(o v1alpha1.File) bool { return o.Path == f.Path && o.ConfigMap == nil && o.Secret == nil }
+		if f.Content != nil && slices.ContainsFunc(spec.Files, same) {
 			parts = append(parts, f.Path, *f.Content)
 		}
 	}
+	_, refs := object.Configuration(&spec)
 	for _, ref := range refs {
-		at := types.NamespacedName{Namespace: p.app.Namespace, Name: ref.Name}
-		var err error
-		if ref.Secret {
-			var s corev1.Secret
-			err = p.direct.Get(ctx, at, &s)
-			parts = append(parts, s.Data)
-		} else {
-			var c corev1.ConfigMap
-			err = p.direct.Get(ctx, at, &c)
-			parts = append(parts, c.Data, c.BinaryData)
-		}
-		if apierrors.IsNotFound(err) && !ref.Optional {
-			p.wrong(v1alpha1.ReasonConfigMissing, "there is no "+ref.Key())
-			return "", nil
-		}
-		if client.IgnoreNotFound(err) != nil {
-			return "", err
+		switch o := p.sources.has[ref.Key()].(type) {
+		case *corev1.ConfigMap:
+			parts = append(parts, o.Data, o.BinaryData)
+		case *corev1.Secret:
+			if ref.Key() != object.OwnRef(p.app).Key() || p.sources.own == nil {
+				parts = append(parts, o.Data)
+				continue
+			}
+			// Its variables do not change in a running copy.
+			for _, name := range slices.Sorted(maps.Keys(rev.Own)) {
+				if k := rev.Own[name]; k.Path != "" {
+					parts = append(parts, k.Path, o.Data[name])
+				}
+			}
+		default:
+			if !ref.Optional {
+				p.wrong(v1alpha1.ReasonConfigMissing, "there is no "+ref.Key())
+				return ""
+			}
 		}
 	}
-	return object.HashData(parts...), nil
+	if len(parts) == 0 {
+		return ""
+	}
+	return p.digest.Of(parts...)
 }
 
 // execSignaller runs kill in the container. An image without kill and without

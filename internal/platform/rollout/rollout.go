@@ -18,9 +18,11 @@ package rollout
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -73,10 +75,19 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// changedBy has the API server write down who changes apps and what configures
+// them: a client cannot claim to be somebody else.
+//
+//go:embed changedby.yaml
+var changedBy []byte
+
 // Manifests are the objects that a cluster needs before a Controller can run:
-// the definition of App. The Controller needs the definition of HTTPRoute too,
-// which belongs to the gateway.
-func Manifests() []byte { return v1alpha1.Definition() }
+// the definition of App, and the policy that keeps account of who changes it.
+// The Controller needs the definition of HTTPRoute too, which belongs to the
+// gateway.
+func Manifests() []byte {
+	return slices.Concat(v1alpha1.Definition(), []byte("\n---\n"), changedBy)
+}
 
 // Controller looks after the apps of a cluster. It is a run.Service.
 type Controller struct {
@@ -140,7 +151,7 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		Client: mgr.GetClient(), direct: mgr.GetAPIReader(), scheme: scheme, cfg: c.cfg, log: c.log,
 		gateway: object.Gateway{Namespace: c.cfg.GatewayNamespace, Name: c.cfg.GatewayName, Domain: c.cfg.Domain},
 		events:  mgr.GetEventRecorder("sampan"), history: history, judge: c.cfg.Judge, scalers: newScalers(),
-		measured: newMeasured(conn, &http.Client{Timeout: 2 * time.Second}), now: time.Now,
+		measured: newMeasured(conn, &http.Client{Timeout: 2 * time.Second}), digests: &digests{}, now: time.Now,
 	}
 	if r.signaller = c.cfg.Signaller; r.signaller == nil {
 		r.signaller = execSignaller{conn}

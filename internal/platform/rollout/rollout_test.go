@@ -59,7 +59,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		scheme: scheme, cfg: Config{}.withDefaults(), log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		gateway: object.Gateway{Namespace: "sampan-system", Name: "sampan", Domain: "sampan.local"},
 		events:  w.events, history: history, judge: &edgeJudge{history: history}, scalers: newScalers(),
-		measured: newMeasured(&rest.Config{}, http.DefaultClient), signaller: w, now: func() time.Time { return w.now },
+		measured: newMeasured(&rest.Config{}, http.DefaultClient), signaller: w, digests: &digests{}, now: func() time.Time { return w.now },
 	}
 	w.c = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.App{}).
 		WithIndex(&v1alpha1.App{}, indexHost, w.r.hosts).WithIndex(&v1alpha1.App{}, indexNeeds, neededApps).
@@ -377,7 +377,7 @@ func TestAJudgeThatCannotBeReachedPausesTheCanary(t *testing.T) {
 }
 
 func TestRollbackBringsImageAndConfigurationBack(t *testing.T) {
-	config := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings", Namespace: "shop"}, Data: map[string]string{"colour": "green"}}
+	config := &corev1.ConfigMap{ObjectMeta: watched("settings"), Data: map[string]string{"colour": "green"}}
 	w := newWorld(t, config, web("web", func(a *v1alpha1.App) {
 		a.Spec.Env = []v1alpha1.EnvVar{{Name: "COLOUR", From: &v1alpha1.EnvSource{ConfigMap: &v1alpha1.KeyRef{Name: "settings", Key: "colour"}}}}
 	}))

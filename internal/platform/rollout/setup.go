@@ -124,7 +124,7 @@ func matters() predicate.Predicate {
 	}}
 }
 
-// users finds the apps that name a ConfigMap or Secret.
+// users finds the apps that a ConfigMap or Secret configures.
 func (r *reconciler) users(secret bool) handler.MapFunc {
 	return func(ctx context.Context, o client.Object) []reconcile.Request {
 		var apps v1alpha1.AppList
@@ -133,6 +133,9 @@ func (r *reconciler) users(secret bool) handler.MapFunc {
 		}
 		var out []reconcile.Request
 		for _, a := range apps.Items {
+			if secret && object.IsOwn(&a, o) {
+				out = append(out, request(a.Namespace, a.Name)...)
+			}
 			frozen, live := object.Configuration(&a.Spec)
 			for _, ref := range append(frozen, live...) {
 				if ref.Name == o.GetName() && ref.Secret == secret {

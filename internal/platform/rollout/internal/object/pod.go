@@ -28,6 +28,7 @@ type Addresses map[string][]v1alpha1.Port
 
 // Pod is the template of a revision's pods.
 func Pod(app *v1alpha1.App, r Revision, others Addresses) (corev1.PodTemplateSpec, error) {
+	r.Spec = Configured(app, r.Spec, r.Own)
 	spec := &r.Spec
 	env, err := environment(app, r, others)
 	if err != nil {

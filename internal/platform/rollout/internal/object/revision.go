@@ -23,9 +23,13 @@ type Revision struct {
 	// Spec without what does not concern a copy: scale, routes, rollout, dependencies.
 	Spec v1alpha1.AppSpec
 	// Config is the hashes of the ConfigMaps and Secrets that it names.
-	Config  map[string]string `json:",omitempty"`
-	Restart string            `json:",omitempty"`
-	Digest  string            `json:"-"` // of the image, as IMAGE@sha256:…
+	Config map[string]string `json:",omitempty"`
+	// Own says what the keys of the app's own configuration are.
+	Own map[string]Key `json:",omitempty"`
+	// Version is that of the configuration with which the revision was made.
+	Version int64  `json:",omitempty"`
+	Restart string `json:",omitempty"`
+	Digest  string `json:"-"` // of the image, as IMAGE@sha256:…
 }
 
 // Content is the part of a spec that makes a revision.
