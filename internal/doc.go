@@ -13,10 +13,12 @@
 //
 //	platform/registry      serves images over the OCI distribution protocol
 //	platform/rollout            makes apps of containers, scales them and ships them in steps
+//	platform/catalog            registers services of processes outside the cluster
 //	platform/gateway            gives every app a name, a certificate and a route
 //	platform/gateway/route      finds the rule that a request falls under
 //	platform/gateway/upstream   keeps the places that requests go to
 //	platform/gateway/proxy      sends requests where the routing table says
+//	platform/gateway/stream     carries connections and datagrams that are not HTTP
 //	platform/gateway/translate  makes a routing table of what users wrote
 //	platform/gateway/watch      keeps the routing table as the cluster's API says
 //	platform/gateway/cert       gives each name its certificate

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -11,6 +12,9 @@ import (
 
 // NewTransport returns connections to one endpoint, kept for the next request.
 func NewTransport(protocol upstream.Protocol) upstream.Transport {
+	if protocol == upstream.TCP || protocol == upstream.UDP {
+		return noRequests{}
+	}
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		DialContext:         dialer.DialContext,
@@ -38,3 +42,12 @@ func NewTransport(protocol upstream.Protocol) upstream.Transport {
 	}
 	return t
 }
+
+// noRequests is for endpoints that requests are not sent to.
+type noRequests struct{}
+
+func (noRequests) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (noRequests) CloseIdleConnections() {}

@@ -10,11 +10,14 @@ import (
 // Protocol is how a backend is spoken to.
 type Protocol string
 
-// The protocols that a Service port may name as its appProtocol.
+// The protocols that a Service port may name as its appProtocol, and those that
+// routes speak below them.
 const (
 	HTTP1 Protocol = "http"
 	H2C   Protocol = "h2c" // HTTP/2 without TLS, as gRPC uses it
 	HTTPS Protocol = "https"
+	TCP   Protocol = "tcp" // whatever it is: bytes are carried as they are
+	UDP   Protocol = "udp"
 )
 
 // A Transport sends requests to one endpoint.

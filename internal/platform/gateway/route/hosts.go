@@ -1,0 +1,14 @@
+package route
+
+// Hosts finds what belongs to a host by the same precedence as a Table: an exact
+// name first, then the wildcard with the most labels, then what is for all.
+type Hosts[T comparable] struct{ n *names[T] }
+
+// NewHosts returns Hosts without any.
+func NewHosts[T comparable]() *Hosts[T] { return &Hosts[T]{newNames[T]()} }
+
+// Find returns what belongs to a host, which is in lower case.
+func (h *Hosts[T]) Find(host string) (T, bool) { return h.n.find(host) }
+
+// Get returns what is kept for a name, made by create when there is nothing yet.
+func (h *Hosts[T]) Get(name string, create func() T) T { return h.n.get(name, create) }
