@@ -118,6 +118,12 @@ func (c Config) Trusted() []netip.Prefix {
 	return nets
 }
 
+// Proxies are the networks whose PROXY header is believed.
+func (c Config) Proxies() []netip.Prefix {
+	nets, _ := networks("", c.ProxyProtocol) // Check has passed them
+	return nets
+}
+
 // checked reads a duration that Check has passed.
 func checked(s string) time.Duration {
 	d, _ := time.ParseDuration(s)

@@ -34,8 +34,8 @@ type Deployment struct {
 	Gateway Config
 }
 
-// crds are the Gateway API's definitions, standard channel, one JSON object a
-// line. Copyright The Kubernetes Authors, under the Apache License 2.0.
+// crds are the Gateway API's definitions, the standard channel and what else is
+// served, one JSON object a line. Copyright The Kubernetes Authors, under the Apache License 2.0.
 //
 //go:generate go run ./internal/crds zz_crds.json
 //go:embed zz_crds.json

@@ -65,7 +65,7 @@ func TestTheDefinitionsAreThoseThatAreWatched(t *testing.T) {
 	for _, u := range decode(t, CRDs()) {
 		found[u.GetName()] = true
 	}
-	for _, plural := range []string{"gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "tlsroutes"} {
+	for _, plural := range []string{"gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "tlsroutes", "tcproutes", "udproutes"} {
 		if name := plural + ".gateway.networking.k8s.io"; !found[name] {
 			t.Errorf("there is no definition %s", name)
 		}

@@ -32,7 +32,8 @@ func caddyConfig(id uint64, cfg gateway.Config, binds []translate.Bind) *caddy.C
 				"http_port": cfg.HTTPPort, "https_port": cfg.HTTPSPort,
 				"grace_period": cfg.Drain, "servers": servers,
 			}),
-			"tls": encode(tlsOf(id, cfg)),
+			"tls":    encode(tlsOf(id, cfg)),
+			"sampan": encode(object{"id": id}),
 		},
 	}
 }
@@ -50,12 +51,16 @@ func serverOf(id uint64, cfg gateway.Config, b translate.Bind) object {
 	if b.TLS {
 		s["tls_connection_policies"] = []object{{}}
 		s["protocols"] = []string{"h1", "h2", "h3"}
+		if b.NoQUIC {
+			s["protocols"] = []string{"h1", "h2"}
+		}
 	}
 	wrappers := []object{{"wrapper": "sampan", "id": id}}
 	if len(cfg.ProxyProtocol) > 0 {
 		wrappers = append(wrappers, object{"wrapper": "proxy_protocol", "timeout": "5s", "allow": cfg.ProxyProtocol, "fallback_policy": "skip"})
 	}
 	if b.TLS {
+		wrappers = append(wrappers, object{"wrapper": "sampan_names", "id": id, "port": b.Port})
 		wrappers = append(wrappers, object{"wrapper": "tls"}) // after the others, which look at what comes before it
 	}
 	s["listener_wrappers"] = wrappers

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -46,7 +47,12 @@ func (s *Server) stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining.Store(true)
+	s.streams.Close()
+	// Connections that are not HTTP have no way to be asked to come back.
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTime())
+	defer cancel()
 	if s.binds == nil {
+		s.streams.Wait(ctx)
 		return nil
 	}
 	s.doors.close()
@@ -54,6 +60,7 @@ func (s *Server) stop() error {
 	if err := caddy.Stop(); err != nil {
 		return fmt.Errorf("gateway: stop: %w", err)
 	}
+	s.streams.Wait(ctx)
 	s.proxy.Wait()
 	return nil
 }

@@ -25,6 +25,8 @@ func init() {
 	caddy.RegisterModule(certificates{})
 	caddy.RegisterModule(permission{})
 	caddy.RegisterModule(accepting{})
+	caddy.RegisterModule(sorting{})
+	caddy.RegisterModule(endings{})
 }
 
 func find(id uint64) (*Server, error) {

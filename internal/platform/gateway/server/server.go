@@ -11,6 +11,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/proxy"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/stream"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/watch"
@@ -50,6 +52,9 @@ type Server struct {
 	proxy *proxy.Proxy
 	certs *cert.Store
 	waker *watch.Waker
+
+	streams *stream.Server
+	tls     atomic.Pointer[tls.Config] // as Caddy answers with, for streams
 
 	doors    doors
 	draining atomic.Bool
@@ -94,10 +99,9 @@ func NewWith(cfg gateway.Config, clients watch.Clients, log *slog.Logger) *Serve
 		set: upstream.NewSet(proxy.NewTransport), certs: &cert.Store{},
 		waker: watch.NewWaker(clients.Apps, log),
 	}
-	s.proxy = proxy.New(proxy.Config{
-		Hold:    upstream.HoldConfig{Max: cfg.MaxHeld, Limit: cfg.HoldTime(), Again: time.Second},
-		Trusted: cfg.Trusted(),
-	}, s.waker, log)
+	hold := upstream.HoldConfig{Max: cfg.MaxHeld, Limit: cfg.HoldTime(), Again: time.Second}
+	s.proxy = proxy.New(proxy.Config{Hold: hold, Trusted: cfg.Trusted()}, s.waker, log)
+	s.streams = stream.New(stream.Config{Hold: hold, ProxyProtocol: cfg.Proxies(), TLS: s.tls.Load}, s.waker, log)
 	s.certs.Public = s.public
 	return s
 }
@@ -177,9 +181,12 @@ func (s *Server) apply(r translate.Result) {
 	}
 	s.certs.Swap(given)
 	s.proxy.Swap(r.Table)
-	if err := s.listen(r.Binds); err != nil {
+	closeOld, err := s.streams.Swap(r.Streams)
+	if err := errors.Join(err, s.listen(r.Binds)); err != nil {
 		s.log.Error("ports not changed", "err", err)
 	}
+	// A port may have gone from one to the other, and has been listened on all along.
+	closeOld()
 }
 
 // listen tells Caddy which ports there are, when they are others than before.

@@ -1,6 +1,8 @@
 package translate
 
 import (
+	"cmp"
+
 	corev1 "k8s.io/api/core/v1"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -11,10 +13,16 @@ import (
 // referrer is the kind and namespace of an object that refers to others.
 type referrer struct{ kind, namespace string }
 
-// backend finds the Service that a reference names. A reference to nothing stays
-// among the backends and fails its share of requests, so that a mistake in a
-// small share does not send its requests where nobody expects them.
+// backend finds the Service that a reference of a route for requests names.
 func (t *translation) backend(from referrer, ref *gw.BackendRef, found *problems) route.Backend {
+	return t.backendBy(from, ref, corev1.ProtocolTCP, protocolOf, found)
+}
+
+// backendBy finds the Service that a reference names, and how its port is spoken
+// to. A reference to nothing stays among the backends and fails its share of
+// requests, so that a mistake in a small share does not send its requests where
+// nobody expects them.
+func (t *translation) backendBy(from referrer, ref *gw.BackendRef, transport corev1.Protocol, speak func(*corev1.ServicePort) (upstream.Protocol, bool), found *problems) route.Backend {
 	b := route.Backend{Weight: 1}
 	if ref.Weight != nil {
 		b.Weight = int(*ref.Weight)
@@ -46,11 +54,11 @@ func (t *translation) backend(from referrer, ref *gw.BackendRef, found *problems
 	if ref.Port == nil {
 		return missing(gw.RouteReasonBackendNotFound, "the reference to Service "+name+" names no port")
 	}
-	port := servicePort(svc, func(p *corev1.ServicePort) bool { return p.Port == *ref.Port })
+	port := servicePort(svc, transport, func(p *corev1.ServicePort) bool { return p.Port == *ref.Port })
 	if port == nil {
-		return missing(gw.RouteReasonBackendNotFound, "Service "+name+" has no "+portString(ref.Port))
+		return missing(gw.RouteReasonBackendNotFound, "Service "+name+" has no "+portString(ref.Port)+" of "+string(transport))
 	}
-	protocol, ok := protocolOf(port)
+	protocol, ok := speak(port)
 	if !ok {
 		return missing(gw.RouteReasonUnsupportedProtocol, "Service "+name+": appProtocol "+*port.AppProtocol+" is not supported")
 	}
@@ -58,9 +66,9 @@ func (t *translation) backend(from referrer, ref *gw.BackendRef, found *problems
 	return b
 }
 
-func servicePort(svc *corev1.Service, is func(*corev1.ServicePort) bool) *corev1.ServicePort {
+func servicePort(svc *corev1.Service, transport corev1.Protocol, is func(*corev1.ServicePort) bool) *corev1.ServicePort {
 	for i := range svc.Spec.Ports {
-		if p := &svc.Spec.Ports[i]; (p.Protocol == "" || p.Protocol == corev1.ProtocolTCP) && is(p) {
+		if p := &svc.Spec.Ports[i]; cmp.Or(p.Protocol, corev1.ProtocolTCP) == transport && is(p) {
 			return p
 		}
 	}

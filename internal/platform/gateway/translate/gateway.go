@@ -82,25 +82,42 @@ func (t *translation) takeGateways() {
 	slices.SortFunc(t.order, func(a, b *gateway) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
-	ports := map[int]*listener{} // who was the first on it
+	ports := map[place]*listener{} // who was the first on it
 	for _, g := range t.order {
 		for i := range g.Spec.Listeners {
 			g.listeners = append(g.listeners, t.listener(g, &g.Spec.Listeners[i]))
 		}
 		clash(g.listeners)
 		for _, l := range g.listeners {
-			first, taken := ports[l.port]
+			first, taken := ports[l.place()]
 			switch {
 			case !l.accepted.ok() || !l.conflicted.ok() || g.refused != "":
 			case !taken:
-				ports[l.port] = l
-			case first.protocol != l.protocol:
+				ports[l.place()] = l
+			case layer(first.protocol) != layer(l.protocol):
 				// All Gateways listen on the nodes' own addresses.
 				l.accepted = verdict{string(gw.ListenerReasonPortUnavailable), fmt.Sprintf("port %d is used for %s by Gateway %s/%s", l.port, first.protocol, first.gateway.Namespace, first.gateway.Name)}
 			}
 		}
 		t.listeners = append(t.listeners, g.listeners...)
 	}
+}
+
+// place is what only one of several listeners that speak differently can have.
+type place struct {
+	port int
+	udp  bool
+}
+
+func (l *listener) place() place { return place{l.port, l.protocol == gw.UDPProtocolType} }
+
+// layer is what listeners of one port must have in common. HTTPS and TLS are told
+// apart by the name that a client asks for.
+func layer(p gw.ProtocolType) gw.ProtocolType {
+	if p == gw.HTTPSProtocolType {
+		return gw.TLSProtocolType
+	}
+	return p
 }
 
 // check refuses what this gateway cannot give a Gateway.
@@ -124,6 +141,12 @@ func (t *translation) listener(g *gateway, spec *gw.Listener) *listener {
 	switch spec.Protocol {
 	case gw.HTTPProtocolType, gw.HTTPSProtocolType:
 		supported = []gw.RouteGroupKind{kindOf("HTTPRoute"), kindOf("GRPCRoute")}
+	case gw.TLSProtocolType:
+		supported = []gw.RouteGroupKind{kindOf("TLSRoute")}
+	case gw.TCPProtocolType:
+		supported = []gw.RouteGroupKind{kindOf("TCPRoute")}
+	case gw.UDPProtocolType:
+		supported = []gw.RouteGroupKind{kindOf("UDPRoute")}
 	default:
 		l.accepted = verdict{string(gw.ListenerReasonUnsupportedProtocol), fmt.Sprintf("protocol %s is not supported", spec.Protocol)}
 	}
@@ -135,7 +158,7 @@ func (t *translation) listener(g *gateway, spec *gw.Listener) *listener {
 		}
 		l.selector = s
 	}
-	if spec.Protocol == gw.HTTPSProtocolType {
+	if layer(spec.Protocol) == gw.TLSProtocolType {
 		t.takeCertificates(l)
 	}
 	return l
@@ -165,7 +188,12 @@ func (l *listener) takeKinds(supported []gw.RouteGroupKind) {
 	}
 }
 
-// takeCertificates reads the certificates of an HTTPS listener.
+// passthrough tells whether TLS ends behind the gateway.
+func (l *listener) passthrough() bool {
+	return l.spec.TLS != nil && l.spec.TLS.Mode != nil && *l.spec.TLS.Mode == gw.TLSModePassthrough
+}
+
+// takeCertificates reads the certificates of a listener that TLS ends at.
 func (t *translation) takeCertificates(l *listener) {
 	bad := func(reason gw.ListenerConditionReason, format string, args ...any) {
 		l.resolved = verdict{string(reason), fmt.Sprintf(format, args...)}
@@ -173,6 +201,9 @@ func (t *translation) takeCertificates(l *listener) {
 	conf := l.spec.TLS
 	if conf == nil {
 		bad(gw.ListenerReasonInvalidCertificateRef, "tls is not set")
+		return
+	}
+	if l.passthrough() && l.protocol == gw.TLSProtocolType {
 		return
 	}
 	if conf.Mode != nil && *conf.Mode != gw.TLSModeTerminate {
@@ -220,11 +251,11 @@ func (t *translation) takeCertificates(l *listener) {
 func clash(ls []*listener) {
 	for i, a := range ls {
 		for _, b := range ls[i+1:] {
-			if a.port != b.port {
+			if a.place() != b.place() {
 				continue
 			}
 			switch {
-			case a.protocol != b.protocol:
+			case layer(a.protocol) != layer(b.protocol):
 				v := verdict{string(gw.ListenerReasonProtocolConflict), fmt.Sprintf("port %d has listeners of different protocols", a.port)}
 				a.conflicted, b.conflicted = v, v
 			case a.hostname == b.hostname:

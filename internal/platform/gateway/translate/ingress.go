@@ -34,7 +34,7 @@ func (t *translation) ingresses() []route.Listener {
 	if len(routes) == 0 {
 		return nil
 	}
-	for _, b := range []Bind{{t.settings.HTTPPort, false}, {t.settings.HTTPSPort, true}} {
+	for _, b := range []Bind{{Port: t.settings.HTTPPort}, {Port: t.settings.HTTPSPort, TLS: true}} {
 		if !slices.Contains(t.out.Binds, b) {
 			t.out.Binds = append(t.out.Binds, b)
 		}
@@ -136,7 +136,7 @@ func (t *translation) ingressBackend(namespace string, b *networkingv1.IngressBa
 		return out
 	}
 	want := b.Service.Port
-	port := servicePort(svc, func(p *corev1.ServicePort) bool {
+	port := servicePort(svc, corev1.ProtocolTCP, func(p *corev1.ServicePort) bool {
 		return want.Name != "" && p.Name == want.Name || want.Name == "" && p.Port == want.Number
 	})
 	if port == nil {

@@ -14,8 +14,10 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
+	gwalpha "sigs.k8s.io/gateway-api/apis/v1alpha2"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/stream"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
 )
 
@@ -26,6 +28,9 @@ type Objects struct {
 	Gateways   []*gw.Gateway
 	HTTPRoutes []*gw.HTTPRoute
 	GRPCRoutes []*gw.GRPCRoute
+	TLSRoutes  []*gw.TLSRoute
+	TCPRoutes  []*gwalpha.TCPRoute
+	UDPRoutes  []*gwalpha.UDPRoute
 	Grants     []*gw.ReferenceGrant
 
 	Ingresses      []*networkingv1.Ingress
@@ -48,15 +53,17 @@ type Settings struct {
 // Result is what became of Objects.
 type Result struct {
 	Table        *route.Table
+	Streams      *stream.Table
 	Binds        []Bind
 	Certificates []Certificate
 	Status       Status
 }
 
-// A Bind is a port to listen on.
+// A Bind is a port to listen on for requests.
 type Bind struct {
-	Port int
-	TLS  bool
+	Port   int
+	TLS    bool
+	NoQUIC bool // the port's datagrams are somebody else's
 }
 
 // A Certificate is used on a port for the names under Hostname; without a Pair
@@ -73,6 +80,9 @@ type Status struct {
 	Gateways   map[types.NamespacedName]gw.GatewayStatus
 	HTTPRoutes map[types.NamespacedName]gw.RouteStatus
 	GRPCRoutes map[types.NamespacedName]gw.RouteStatus
+	TLSRoutes  map[types.NamespacedName]gw.RouteStatus
+	TCPRoutes  map[types.NamespacedName]gw.RouteStatus
+	UDPRoutes  map[types.NamespacedName]gw.RouteStatus
 	Ingresses  map[types.NamespacedName]networkingv1.IngressLoadBalancerStatus
 }
 
@@ -96,6 +106,7 @@ func Translate(o Objects, settings Settings, set *upstream.Set) Result {
 	t.out.Status = Status{
 		Classes: map[string]gw.GatewayClassStatus{}, Gateways: map[types.NamespacedName]gw.GatewayStatus{},
 		HTTPRoutes: map[types.NamespacedName]gw.RouteStatus{}, GRPCRoutes: map[types.NamespacedName]gw.RouteStatus{},
+		TLSRoutes: map[types.NamespacedName]gw.RouteStatus{}, TCPRoutes: map[types.NamespacedName]gw.RouteStatus{}, UDPRoutes: map[types.NamespacedName]gw.RouteStatus{},
 		Ingresses: map[types.NamespacedName]networkingv1.IngressLoadBalancerStatus{},
 	}
 	t.indexGrants()
@@ -106,30 +117,42 @@ func Translate(o Objects, settings Settings, set *upstream.Set) Result {
 	for _, r := range o.GRPCRoutes {
 		t.grpcRoute(r)
 	}
-	table := t.tableListeners()
-	table = append(table, t.ingresses()...)
-	var conflicts []route.Conflict
+	t.streamRoutes()
+	table, streams := t.tableListeners()
+	ingresses := t.ingresses()
+	table = append(table, ingresses...)
+	if len(ingresses) > 0 {
+		streams = append(streams, stream.Listener{Port: t.settings.HTTPSPort, Protocol: stream.HTTPS})
+	}
+	var conflicts, more []route.Conflict
 	t.out.Table, conflicts = route.Build(table)
-	t.tellConflicts(conflicts)
+	t.out.Streams, more = stream.Build(streams)
+	t.tellConflicts(append(conflicts, more...))
+	t.leaveDatagrams()
 	t.tellGateways()
 	return t.out
 }
 
-// tableListeners are the listeners that serve, as the table wants them, and with
+// tableListeners are the listeners that serve, as the tables want them, and with
 // them the ports and certificates.
-func (t *translation) tableListeners() []route.Listener {
-	var out []route.Listener
+func (t *translation) tableListeners() (requests []route.Listener, streams []stream.Listener) {
 	bound := map[Bind]bool{}
 	for _, l := range t.listeners {
 		if !l.serves() {
 			continue
 		}
-		out = append(out, route.Listener{Port: l.port, Hostname: l.hostname, Routes: l.routes})
-		if b := (Bind{l.port, l.protocol == gw.HTTPSProtocolType}); !bound[b] {
-			bound[b] = true
-			t.out.Binds = append(t.out.Binds, b)
+		if p, ok := l.streams(); ok {
+			streams = append(streams, stream.Listener{Port: l.port, Protocol: p, Hostname: l.hostname, Routes: l.routes})
 		}
-		if l.protocol != gw.HTTPSProtocolType {
+		secure := l.protocol == gw.HTTPSProtocolType
+		if secure || l.protocol == gw.HTTPProtocolType {
+			requests = append(requests, route.Listener{Port: l.port, Hostname: l.hostname, Routes: l.routes})
+			if b := (Bind{Port: l.port, TLS: secure}); !bound[b] {
+				bound[b] = true
+				t.out.Binds = append(t.out.Binds, b)
+			}
+		}
+		if layer(l.protocol) != gw.TLSProtocolType || l.passthrough() {
 			continue
 		}
 		if len(l.pairs) == 0 {
@@ -139,5 +162,5 @@ func (t *translation) tableListeners() []route.Listener {
 			t.out.Certificates = append(t.out.Certificates, Certificate{l.port, l.hostname, pair})
 		}
 	}
-	return out
+	return requests, streams
 }

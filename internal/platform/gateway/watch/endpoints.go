@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strconv"
@@ -44,7 +45,7 @@ func addrs(svc *corev1.Service, from []*discoveryv1.EndpointSlice, p *upstream.P
 	if svc == nil {
 		return nil, nil
 	}
-	name, ok := portName(svc, p.Number)
+	name, ok := portName(svc, p)
 	if !ok {
 		return nil, nil
 	}
@@ -87,9 +88,15 @@ func oneFamily(svc *corev1.Service, s *discoveryv1.EndpointSlice) bool {
 	return len(svc.Spec.IPFamilies) == 0 || string(svc.Spec.IPFamilies[0]) == string(s.AddressType)
 }
 
-func portName(svc *corev1.Service, number int) (string, bool) {
+// portName is what a port is called by its Service's slices. One number may be
+// that of a port of TCP and of another of UDP.
+func portName(svc *corev1.Service, port *upstream.Port) (string, bool) {
+	transport := corev1.ProtocolTCP
+	if port.Protocol == upstream.UDP {
+		transport = corev1.ProtocolUDP
+	}
 	for _, p := range svc.Spec.Ports {
-		if int(p.Port) == number {
+		if int(p.Port) == port.Number && cmp.Or(p.Protocol, corev1.ProtocolTCP) == transport {
 			return p.Name, true
 		}
 	}

@@ -8,18 +8,22 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/client-go/tools/cache"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
+	gwalpha "sigs.k8s.io/gateway-api/apis/v1alpha2"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
 )
 
 // objects is what the listers hold now.
 func (w *Watcher) objects() translate.Objects {
-	core, api := w.kube.Core().V1(), w.gateways.Gateway().V1()
+	core, api, alpha := w.kube.Core().V1(), w.gateways.Gateway().V1(), w.gateways.Gateway().V1alpha2()
 	return translate.Objects{
 		Classes:        list[gw.GatewayClass](api.GatewayClasses().Informer()),
 		Gateways:       list[gw.Gateway](api.Gateways().Informer()),
 		HTTPRoutes:     list[gw.HTTPRoute](api.HTTPRoutes().Informer()),
 		GRPCRoutes:     list[gw.GRPCRoute](api.GRPCRoutes().Informer()),
+		TLSRoutes:      list[gw.TLSRoute](api.TLSRoutes().Informer()),
+		TCPRoutes:      list[gwalpha.TCPRoute](alpha.TCPRoutes().Informer()),
+		UDPRoutes:      list[gwalpha.UDPRoute](alpha.UDPRoutes().Informer()),
 		Grants:         list[gw.ReferenceGrant](api.ReferenceGrants().Informer()),
 		Ingresses:      list[networkingv1.Ingress](w.kube.Networking().V1().Ingresses().Informer()),
 		IngressClasses: list[networkingv1.IngressClass](w.kube.Networking().V1().IngressClasses().Informer()),

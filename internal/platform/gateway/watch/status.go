@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
+	gwalpha "sigs.k8s.io/gateway-api/apis/v1alpha2"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
 )
@@ -35,6 +36,9 @@ type known struct {
 	gateway   func(types.NamespacedName) *gw.Gateway
 	httpRoute func(types.NamespacedName) *gw.HTTPRoute
 	grpcRoute func(types.NamespacedName) *gw.GRPCRoute
+	tlsRoute  func(types.NamespacedName) *gw.TLSRoute
+	tcpRoute  func(types.NamespacedName) *gwalpha.TCPRoute
+	udpRoute  func(types.NamespacedName) *gwalpha.UDPRoute
 	ingress   func(types.NamespacedName) *networkingv1.Ingress
 }
 
@@ -77,7 +81,7 @@ func (w *writer) all(ctx context.Context, s translate.Status) error {
 		}
 	}
 	get, put := metav1.GetOptions{}, metav1.UpdateOptions{}
-	api, known := w.clients.Gateway.GatewayV1(), w.known
+	api, alpha, known := w.clients.Gateway.GatewayV1(), w.clients.Gateway.GatewayV1alpha2(), w.known
 	for name, want := range s.Classes {
 		c := api.GatewayClasses()
 		note(update(known.class(name), func() (*gw.GatewayClass, error) { return c.Get(ctx, name, get) },
@@ -111,6 +115,24 @@ func (w *writer) all(ctx context.Context, s translate.Status) error {
 		note(update(known.grpcRoute(name), func() (*gw.GRPCRoute, error) { return c.Get(ctx, name.Name, get) },
 			func(o *gw.GRPCRoute) bool { return mergeParents(&o.Status.RouteStatus, want.Parents) },
 			func(o *gw.GRPCRoute) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
+	}
+	for name, want := range s.TLSRoutes {
+		c := api.TLSRoutes(name.Namespace)
+		note(update(known.tlsRoute(name), func() (*gw.TLSRoute, error) { return c.Get(ctx, name.Name, get) },
+			func(o *gw.TLSRoute) bool { return mergeParents(&o.Status.RouteStatus, want.Parents) },
+			func(o *gw.TLSRoute) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
+	}
+	for name, want := range s.TCPRoutes {
+		c := alpha.TCPRoutes(name.Namespace)
+		note(update(known.tcpRoute(name), func() (*gwalpha.TCPRoute, error) { return c.Get(ctx, name.Name, get) },
+			func(o *gwalpha.TCPRoute) bool { return mergeParents(&o.Status.RouteStatus, want.Parents) },
+			func(o *gwalpha.TCPRoute) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
+	}
+	for name, want := range s.UDPRoutes {
+		c := alpha.UDPRoutes(name.Namespace)
+		note(update(known.udpRoute(name), func() (*gwalpha.UDPRoute, error) { return c.Get(ctx, name.Name, get) },
+			func(o *gwalpha.UDPRoute) bool { return mergeParents(&o.Status.RouteStatus, want.Parents) },
+			func(o *gwalpha.UDPRoute) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
 	}
 	for name, want := range s.Ingresses {
 		c := w.clients.Kube.NetworkingV1().Ingresses(name.Namespace)

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
+	gwalpha "sigs.k8s.io/gateway-api/apis/v1alpha2"
 	gwclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 	gwinformers "sigs.k8s.io/gateway-api/pkg/client/informers/externalversions"
 
@@ -168,11 +169,12 @@ func (w *Watcher) register() error {
 		UpdateFunc: func(before, after any) { w.updated(before, after) },
 		DeleteFunc: func(any) { w.touch() },
 	}
-	core, api := w.kube.Core().V1(), w.gateways.Gateway().V1()
+	core, api, alpha := w.kube.Core().V1(), w.gateways.Gateway().V1(), w.gateways.Gateway().V1alpha2()
 	informers := []cache.SharedIndexInformer{
 		core.Namespaces().Informer(), core.Nodes().Informer(),
 		w.kube.Networking().V1().Ingresses().Informer(), w.kube.Networking().V1().IngressClasses().Informer(),
 		api.GatewayClasses().Informer(), api.Gateways().Informer(), api.HTTPRoutes().Informer(), api.GRPCRoutes().Informer(), api.ReferenceGrants().Informer(),
+		api.TLSRoutes().Informer(), alpha.TCPRoutes().Informer(), alpha.UDPRoutes().Informer(),
 	}
 	for _, s := range w.secrets {
 		informers = append(informers, s.Core().V1().Secrets().Informer())
@@ -233,7 +235,7 @@ func (w *Watcher) build() translate.Result {
 
 // known is what the watches have seen of the objects whose conditions we write.
 func (w *Watcher) known() known {
-	api := w.gateways.Gateway().V1()
+	api, alpha := w.gateways.Gateway().V1(), w.gateways.Gateway().V1alpha2()
 	return known{
 		class: func(name string) *gw.GatewayClass {
 			return get[gw.GatewayClass](api.GatewayClasses().Informer(), name)
@@ -246,6 +248,15 @@ func (w *Watcher) known() known {
 		},
 		grpcRoute: func(n types.NamespacedName) *gw.GRPCRoute {
 			return get[gw.GRPCRoute](api.GRPCRoutes().Informer(), n.String())
+		},
+		tlsRoute: func(n types.NamespacedName) *gw.TLSRoute {
+			return get[gw.TLSRoute](api.TLSRoutes().Informer(), n.String())
+		},
+		tcpRoute: func(n types.NamespacedName) *gwalpha.TCPRoute {
+			return get[gwalpha.TCPRoute](alpha.TCPRoutes().Informer(), n.String())
+		},
+		udpRoute: func(n types.NamespacedName) *gwalpha.UDPRoute {
+			return get[gwalpha.UDPRoute](alpha.UDPRoutes().Informer(), n.String())
 		},
 		ingress: func(n types.NamespacedName) *networkingv1.Ingress {
 			return get[networkingv1.Ingress](w.kube.Networking().V1().Ingresses().Informer(), n.String())

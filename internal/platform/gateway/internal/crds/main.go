@@ -1,5 +1,6 @@
 // Command crds writes the Gateway API's definitions, as they are in the module
-// that this one depends on, into one file with one object a line.
+// that this one depends on, into one file with one object a line: the standard
+// channel, and of the experimental one what the gateway serves.
 package main
 
 import (
@@ -14,6 +15,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// experimental are the definitions that are not in the standard channel.
+var experimental = []string{"gateway.networking.k8s.io_tcproutes.yaml", "gateway.networking.k8s.io_udproutes.yaml"}
+
 func main() {
 	if err := write(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "crds:", err)
@@ -26,11 +30,15 @@ func write(to string) error {
 	if err != nil {
 		return fmt.Errorf("find the module: %w", err)
 	}
+	crds := filepath.Join(strings.TrimSpace(string(dir)), "config/crd")
 	// The policy beside the definitions forbids installing experimental ones
 	// later, which is for the operator to decide.
-	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "config/crd/standard/*s.yaml"))
+	files, err := filepath.Glob(filepath.Join(crds, "standard/*s.yaml"))
 	if err != nil {
 		return err
+	}
+	for _, name := range experimental {
+		files = append(files, filepath.Join(crds, "experimental", name))
 	}
 	var out bytes.Buffer
 	for _, f := range files {
