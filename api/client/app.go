@@ -35,6 +35,7 @@ type AppStatus struct {
 	URL                string
 	Hosts              []string
 	Live               string
+	Config             int64
 	Proven             bool
 	Revisions          []AppRevision
 	Rollout            *AppRollout
@@ -81,8 +82,9 @@ type KeptRevision struct {
 	Meta     `json:"metadata"`
 	Revision int64
 	Data     struct {
-		Name string
-		Spec struct{ Image string }
+		Name    string
+		Spec    struct{ Image string }
+		Version int64 // of the configuration with which it was made
 	}
 }
 

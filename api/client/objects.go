@@ -15,6 +15,9 @@ type Meta struct {
 	Created     time.Time         `json:"creationTimestamp,omitzero"`
 	Deleted     *time.Time        `json:"deletionTimestamp,omitempty"`
 	Generation  int64             `json:"generation,omitempty"`
+	UID         string            `json:"uid,omitempty"`
+	// ResourceVersion, sent with a change, refuses it if there was another.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // Labels that Sampan puts on what it makes.

@@ -27,6 +27,10 @@ type AppStatus struct {
 	// The rollout that is under way, or how the last one ended.
 	// +optional
 	Rollout *RolloutStatus `json:"rollout,omitempty"`
+	// The number of the newest version of its configuration: of its own, and of
+	// the ConfigMaps and Secrets that it names.
+	// +optional
+	Config int64 `json:"config,omitempty"`
 	// Keeps a revision live that was rolled back to although the ConfigMaps
 	// and Secrets it names have changed since.
 	// +optional

@@ -119,6 +119,7 @@ func (p *pass) run(ctx context.Context) error {
 	if err := p.keepVersion(ctx); err != nil {
 		return err
 	}
+	p.app.Status.Config = p.version()
 	if changed, err := p.command(ctx); err != nil || changed {
 		return err // the app's own change brings the next look
 	}
