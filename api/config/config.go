@@ -92,8 +92,9 @@ type Remote struct {
 
 // Engine configures containers.
 type Engine struct {
-	CgroupDriver string            `yaml:"cgroupDriver"` // cgroupfs
-	Runtimes     map[string]string `yaml:"runtimes"`     // handler to OCI runtime binary
+	CgroupDriver   string            `yaml:"cgroupDriver"`   // cgroupfs
+	Runtimes       map[string]string `yaml:"runtimes"`       // handler to OCI runtime binary; runc and crun are found by themselves
+	PodAnnotations []string          `yaml:"podAnnotations"` // those handed on to OCI runtimes, such as run.oci.handler or vendor/*
 }
 
 // Gateway says how apps are reached from outside.

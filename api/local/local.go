@@ -41,7 +41,8 @@ type Container struct {
 	Code      int               `json:"exitCode"`
 	Reason    string            `json:"reason,omitempty"`
 	IP        string            `json:"ip,omitempty"`
-	Runtime   string            `json:"runtime"` // native, or the OCI runtime's handler
+	Runtime   string            `json:"runtime"`                 // native, or the OCI runtime's handler
+	Why       string            `json:"runtimeReason,omitempty"` // what the native runtime cannot do, where nobody asked for another
 	Created   time.Time         `json:"created"`
 	Started   time.Time         `json:"started,omitzero"`
 	Labels    map[string]string `json:"labels,omitempty"` // of the pod

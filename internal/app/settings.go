@@ -144,14 +144,10 @@ func (s settings) cgroups() cgroup.Config {
 }
 
 func (s settings) engine() engine.Config {
-	c := engine.Config{
+	return engine.Config{
 		Dir: s.data("engine"), CgroupParent: "/" + s.Instance() + "/local",
-		Pause: []string{s.keeper(), "pause"},
+		Pause: []string{s.keeper(), "pause"}, Annotations: s.Engine.PodAnnotations,
 	}
-	for handler := range s.Engine.Runtimes {
-		c.Handlers = append(c.Handlers, handler)
-	}
-	return c
 }
 
 func (s settings) gateway(image string) gateway.Deployment {

@@ -27,6 +27,7 @@ type copyOf struct {
 	IP       string    `json:"ip,omitempty"`
 	Node     string    `json:"node,omitempty"`
 	Runtime  string    `json:"runtime,omitempty"`
+	Why      string    `json:"runtimeReason,omitempty"` // of a runtime that nobody asked for
 	Image    string    `json:"image"`
 	Created  time.Time `json:"created"`
 }
@@ -54,7 +55,7 @@ func (a *app) ps() *cobra.Command {
 		return a.print(list, func() {
 			t := a.table("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "RUNTIME", "IMAGE")
 			for _, c := range list {
-				t.row(c.Name, c.Ready, c.Status, fmt.Sprint(c.Restarts), age(c.Created), c.IP, c.Runtime, c.Image)
+				t.row(c.Name, c.Ready, c.Status, fmt.Sprint(c.Restarts), age(c.Created), c.IP, c.runtime(), c.Image)
 			}
 			t.flush()
 		})
@@ -80,12 +81,12 @@ func (a *app) containers(ctx context.Context, all bool) ([]local.Container, erro
 
 // copies joins what the API says of pods with what the node says of containers.
 func copies(pods []client.Pod, here []local.Container, all bool) []copyOf {
-	runtimes := map[string]string{}
+	known := map[string]local.Container{}
 	var list []copyOf
 	for _, c := range here {
-		runtimes[c.ID] = c.Runtime
+		known[c.ID] = c
 		if c.OneOff {
-			list = append(list, copyOf{Name: c.Name, Ready: "-", Status: oneOffStatus(c), IP: c.IP, Runtime: c.Runtime, Image: c.Image, Created: c.Created})
+			list = append(list, copyOf{Name: c.Name, Ready: "-", Status: oneOffStatus(c), IP: c.IP, Runtime: c.Runtime, Why: c.Why, Image: c.Image, Created: c.Created})
 		}
 	}
 	for _, p := range pods {
@@ -99,8 +100,8 @@ func copies(pods []client.Pod, here []local.Container, all bool) []copyOf {
 				ready++
 			}
 			c.Restarts += s.RestartCount
-			if _, id, ok := strings.Cut(s.ContainerID, "://"); ok && runtimes[id] != "" {
-				c.Runtime = runtimes[id]
+			if _, id, ok := strings.Cut(s.ContainerID, "://"); ok {
+				c.ranBy(known[id])
 			}
 		}
 		c.Ready = fmt.Sprintf("%d/%d", ready, len(p.Spec.Containers))
@@ -111,6 +112,24 @@ func copies(pods []client.Pod, here []local.Container, all bool) []copyOf {
 	}
 	slices.SortFunc(list, func(a, b copyOf) int { return strings.Compare(a.Name, b.Name) })
 	return list
+}
+
+// ranBy adds the runtime of one of a pod's containers. Few pods have several.
+func (c *copyOf) ranBy(ctr local.Container) {
+	if ctr.Runtime != "" && !slices.Contains(strings.Split(c.Runtime, ","), ctr.Runtime) {
+		c.Runtime = strings.TrimPrefix(c.Runtime+","+ctr.Runtime, ",")
+	}
+	if ctr.Why != "" {
+		c.Why = ctr.Why
+	}
+}
+
+// runtime is the column: "runc (hooks.createRuntime)" when nobody asked for it.
+func (c *copyOf) runtime() string {
+	if c.Why == "" {
+		return c.Runtime
+	}
+	return fmt.Sprintf("%s (%s)", c.Runtime, c.Why)
 }
 
 func oneOffStatus(c local.Container) string {

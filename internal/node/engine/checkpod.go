@@ -16,8 +16,6 @@ func (e *Engine) checkPod(cfg *PodConfig) error {
 	switch {
 	case cfg.Name == "":
 		return fmt.Errorf("pod: metadata.name is empty: %w", fault.Invalid)
-	case cfg.Handler != "" && !slices.Contains(e.cfg.Handlers, cfg.Handler):
-		return fmt.Errorf("pod: runtime_handler %q is not configured: %w", cfg.Handler, fault.Invalid)
 	case cfg.Net == ModeTarget || cfg.IPC == ModeTarget || cfg.IPC == ModeContainer:
 		return fmt.Errorf("pod: namespace_options: mode not possible for a pod's network or IPC: %w", fault.Invalid)
 	case cfg.PID == ModePod && len(e.cfg.Pause) == 0:
@@ -30,6 +28,9 @@ func (e *Engine) checkPod(cfg *PodConfig) error {
 		return fmt.Errorf("pod: log_directory %q is not absolute: %w", cfg.LogDir, fault.Invalid)
 	case slices.Contains(strings.Split(cfg.CgroupParent, "/"), ".."):
 		return fmt.Errorf("pod: cgroup_parent %q leads upwards: %w", cfg.CgroupParent, fault.Invalid)
+	}
+	if err := e.checkHandler(cfg.Handler); err != nil {
+		return err
 	}
 	if err := checkDNS(cfg.DNS); err != nil {
 		return fmt.Errorf("pod: dns_config.%w", err)
@@ -57,6 +58,21 @@ func (e *Engine) checkPod(cfg *PodConfig) error {
 		}
 	}
 	return nil
+}
+
+func (e *Engine) checkHandler(name string) error {
+	if name == "" {
+		return nil
+	}
+	known := e.parts.Runtime.Handlers()
+	if slices.Contains(known, name) {
+		return nil
+	}
+	there := "none is configured or installed"
+	if len(known) > 0 {
+		there = "there are " + strings.Join(known, ", ")
+	}
+	return fmt.Errorf("pod: runtime_handler %q is unknown (%s; an empty one is the native runtime): %w", name, there, fault.Invalid)
 }
 
 // checkDNS refuses what would make another line of resolv.conf, or none that

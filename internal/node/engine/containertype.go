@@ -169,6 +169,11 @@ type Container struct {
 	Reason   string    `json:"reason,omitempty"` // Completed, Error, OOMKilled, StartError, Unknown
 	Message  string    `json:"message,omitempty"`
 
+	// Runtime is the handler of the stock runtime that runs the container, "" for
+	// the native path. Reason tells what that cannot do, unless the pod asked.
+	Runtime       string `json:"runtime,omitempty"`
+	RuntimeReason string `json:"runtimeReason,omitempty"`
+
 	User       specs.User `json:"user"`
 	StopSignal string     `json:"stopSignal"` // SIGTERM
 	LogPath    string     `json:"logPath,omitempty"`

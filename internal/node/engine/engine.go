@@ -24,8 +24,8 @@ import (
 type Config struct {
 	Dir          string              // records, the pods' files, anonymous volumes
 	CgroupParent string              // of pods that name none
-	Handlers     []string            // runtime handlers beside the native path ("")
 	CDIDirs      []string            // where CDI specifications lie; nil is the usual places
+	Annotations  []string            // of pods and containers that are for a stock runtime; one that ends in * stands for all that begin so
 	Rlimits      []specs.POSIXRlimit // of every container; nil leaves the keeper's
 	Pause        []string            // program and arguments that hold a shared process namespace
 	StopTimeout  time.Duration       // between stop signal and SIGKILL where nobody says; zero is 10 s
@@ -171,7 +171,7 @@ func (e *Engine) begun() error {
 }
 
 // Handlers returns the names of the runtime handlers, the native path as "".
-func (e *Engine) Handlers() []string { return append([]string{""}, e.cfg.Handlers...) }
+func (e *Engine) Handlers() []string { return append([]string{""}, e.parts.Runtime.Handlers()...) }
 
 // Pod finds a pod of owner by ID or unique prefix.
 func (e *Engine) Pod(owner, id string) (Pod, error) {

@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 // open opens an engine on what is there, as a restarted daemon does.
 func (w *world) open() *engine.Engine {
 	w.t.Helper()
-	e, err := engine.Open(engine.Config{Dir: w.dir, Pause: []string{"/bin/true"}, Handlers: []string{"runc"}}, engine.Parts{
+	e, err := engine.Open(engine.Config{Dir: w.dir, Pause: []string{"/bin/true"}, Annotations: []string{"run.oci.*"}, CDIDirs: []string{filepath.Join(w.dir, "cdi")}}, engine.Parts{
 		Runtime: w.runtime, Network: w.network, Snapshots: w.snapshots, Images: w.images,
 		Seccomp: func([]string) *specs.LinuxSeccomp { return &specs.LinuxSeccomp{DefaultAction: specs.ActErrno} },
 	}, slog.New(slog.DiscardHandler))

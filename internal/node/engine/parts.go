@@ -23,6 +23,12 @@ type Parts struct {
 
 // Runtime runs containers. *container.Runtime is the real one.
 type Runtime interface {
+	// Handlers names the stock runtimes that can be asked for.
+	Handlers() []string
+	// Choose says which path is to run a container: the one it names, or else the
+	// native one if that can do exactly what is asked for.
+	Choose(ctx context.Context, spec container.Spec) (container.Choice, error)
+
 	// Start runs the container up to its execve. A failure names the step, the
 	// path and the errno, and leaves nothing behind.
 	Start(ctx context.Context, spec container.Spec) (container.Status, error)

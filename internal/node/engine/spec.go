@@ -50,11 +50,13 @@ func (b *builder) build(ctx context.Context) (container.Spec, error) {
 	if err := b.injectDevices(); err != nil {
 		return container.Spec{}, err
 	}
-	return container.Spec{
+	b.annotations()
+	spec := container.Spec{
 		ID: b.rec.ID, OCI: b.spec, Root: b.root,
 		Log: b.rec.LogPath, LogSize: cfg.LogSize, LogFiles: cfg.LogFiles,
 		Stdin: cfg.Stdin, StdinOnce: cfg.StdinOnce, HoldOutput: cfg.Hold, Runtime: b.pod.Config.Handler,
-	}, nil
+	}
+	return spec, b.chooseRuntime(ctx, &spec)
 }
 
 // check refuses what contradicts itself.

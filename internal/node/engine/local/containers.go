@@ -39,7 +39,7 @@ func (s *Server) listContainers(w http.ResponseWriter, r *http.Request) error {
 func show(p *engine.Pod, c *engine.Container) api.Container {
 	out := api.Container{
 		ID: c.ID, Name: c.Config.Name, Image: c.Image.Name, State: string(c.State), Code: c.Code, Reason: c.Reason,
-		IP: p.IP(), Runtime: p.Config.Handler, Created: c.Created, Started: c.Started, Labels: p.Config.Labels,
+		IP: p.IP(), Runtime: c.Runtime, Why: c.RuntimeReason, Created: c.Created, Started: c.Started, Labels: p.Config.Labels,
 		PID: c.PID, OneOff: p.Config.Owner == engine.OwnerLocal,
 	}
 	if out.Runtime == "" {

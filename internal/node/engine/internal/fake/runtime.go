@@ -30,6 +30,7 @@ type Runtime struct {
 	Reopened []string
 	Ignore   map[int]bool
 	FailWith error // of the next Start
+	Unable   error // of every Choose
 	ExecCode int
 	ExecText string // what an exec writes to its output before it echoes its input
 	ExecWait bool   // an exec lasts until its context ends
@@ -47,6 +48,24 @@ func NewRuntime() *Runtime {
 		running: map[string]*process{}, spaces: map[string]container.Namespaces{},
 		Started: map[string]container.Spec{}, Updates: map[string]*specs.LinuxResources{}, Ignore: map[int]bool{},
 	}
+}
+
+// Handlers is the one stock runtime.
+func (r *Runtime) Handlers() []string { return []string{"runc"} }
+
+// Choose has everything with hooks or annotations run by the stock runtime.
+func (r *Runtime) Choose(_ context.Context, spec container.Spec) (container.Choice, error) {
+	if r.Unable != nil {
+		return container.Choice{}, r.Unable
+	}
+	switch {
+	case spec.Runtime != "":
+	case spec.OCI.Hooks != nil:
+		return container.Choice{Runtime: "runc", Reason: "hooks"}, nil
+	case len(spec.OCI.Annotations) > 0:
+		return container.Choice{Runtime: "runc", Reason: "annotations"}, nil
+	}
+	return container.Choice{Runtime: spec.Runtime}, nil
 }
 
 // Start begins to run nothing.
