@@ -40,6 +40,7 @@ type File struct {
 	Images   Images   `yaml:"images"`   // where other images come from
 	Engine   Engine   `yaml:"engine"`   // containers
 	Gateway  Gateway  `yaml:"gateway"`  // how apps are reached from outside
+	Catalog  Catalog  `yaml:"catalog"`  // services of processes outside the cluster
 	Log      Log      `yaml:"log"`      // the daemon's own log
 }
 
@@ -106,6 +107,11 @@ type Gateway struct {
 	Domain    string `yaml:"domain"`    // apps are NAME.NAMESPACE.<domain>
 }
 
+// Catalog configures the registry of services of processes outside the cluster.
+type Catalog struct {
+	Enabled bool `yaml:"enabled"`
+}
+
 // Log configures the daemon's own log.
 type Log struct {
 	Level string `yaml:"level"` // debug, info, warn or error
@@ -122,6 +128,7 @@ func Default() File {
 		Images:   Images{Parallel: 4},
 		Engine:   Engine{CgroupDriver: "cgroupfs"},
 		Gateway:  Gateway{Enabled: true, HTTPPort: 80, HTTPSPort: 443, AdminPort: 9180, Domain: "sampan.local"},
+		Catalog:  Catalog{Enabled: true},
 		Log:      Log{Level: "info"},
 	}
 }

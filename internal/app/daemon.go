@@ -19,6 +19,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/image"
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/internal/platform/catalog"
 )
 
 // Server runs the daemon of one node until ctx ends. programs is the directory
@@ -56,6 +57,7 @@ type daemon struct {
 	containers *container.Runtime
 	engine     *engine.Engine
 	cluster    *kube.Cluster
+	catalog    *catalog.Catalog
 	edgeThere  chan struct{} // closed once the edge's image is unpacked
 
 	closers []func() error // of what has been opened, in order

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/node/container"
@@ -11,6 +12,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/image"
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/internal/platform/catalog"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout"
@@ -43,8 +45,18 @@ func (d *daemon) openCluster() (err error) {
 		}
 		conf.Addons = append(conf.Addons, gateway.CRDs(), routes, rollout.Manifests())
 	}
-	d.cluster, err = kube.New(conf, d.log.With("part", "kubernetes"))
-	return err
+	if d.set.Catalog.Enabled {
+		conf.Addons = append(conf.Addons, catalog.Manifests())
+		// It is made after the cluster, and asked once that runs.
+		conf.APIs = map[string]http.Handler{catalog.Prefix: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			d.catalog.ServeHTTP(w, r)
+		})}
+	}
+	if d.cluster, err = kube.New(conf, d.log.With("part", "kubernetes")); err != nil {
+		return err
+	}
+	d.catalog = catalog.New(d.set.catalog(d.cluster.SystemKubeconfig()), d.log.With("part", "catalog"))
+	return nil
 }
 
 // openNode opens the node's stores, its network, its keeper and its engine.

@@ -41,7 +41,15 @@ func (d *daemon) parts() ([]run.Part, error) {
 	}, registries, []run.Part{
 		{Name: "edge", Service: run.Func(d.importEdge)},
 		{Name: "kubernetes", Service: d.cluster, Start: 3 * time.Minute, Stop: 30 * time.Second},
-	}, apps), nil
+	}, d.catalogParts(), apps), nil
+}
+
+// catalogParts is the registry of services of processes outside the cluster.
+func (d *daemon) catalogParts() []run.Part {
+	if !d.set.Catalog.Enabled {
+		return nil
+	}
+	return []run.Part{{Name: "catalog", Service: d.catalog}}
 }
 
 // apps is the controller of apps, where there is a gateway that they need.

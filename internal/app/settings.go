@@ -17,6 +17,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/image"
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/internal/platform/catalog"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout"
 )
@@ -166,6 +167,10 @@ func (s settings) rollout(kubeconfig string) rollout.Config {
 		Kubeconfig: kubeconfig, Domain: s.Gateway.Domain,
 		Counters: []string{"http://" + s.gatewayAdmin() + "/v1/backends"},
 	}
+}
+
+func (s settings) catalog(kubeconfig string) catalog.Config {
+	return catalog.Config{Kubeconfig: kubeconfig, PodCIDR: s.pods, ServiceCIDR: s.services}
 }
 
 func (s settings) criSocket() string { return s.run("cri.sock") }

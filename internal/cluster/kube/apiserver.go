@@ -63,8 +63,8 @@ func (a *apiServer) Run(ctx context.Context, ready func()) error {
 	return err
 }
 
-// buildServer does what upstream's Run does, with one API group more in the
-// middle of the chain.
+// buildServer does what upstream's Run does, with more API groups in the middle
+// of the chain.
 func buildServer(options apiopts.CompletedOptions, cfg Config) (runner, error) {
 	config, err := apiapp.NewConfig(options)
 	if err != nil {
@@ -90,6 +90,9 @@ func buildServer(options apiopts.CompletedOptions, cfg Config) (runner, error) {
 	}
 	if err := metrics.install(kube.ControlPlane.GenericAPIServer); err != nil {
 		return nil, fmt.Errorf("metrics API: %w", err)
+	}
+	for prefix, handler := range cfg.APIs {
+		kube.ControlPlane.GenericAPIServer.Handler.NonGoRestfulMux.UnlistedHandlePrefix(prefix, handler)
 	}
 	aggregator, err := controlplane.CreateAggregatorServer(completed.Aggregator, kube.ControlPlane.GenericAPIServer,
 		extensions.Informers.Apiextensions().V1().CustomResourceDefinitions(), true, groupPriorities())

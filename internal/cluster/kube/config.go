@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -51,6 +52,11 @@ type Config struct {
 	// AddonsAfter, when set, is closed once the add-ons may be applied: when the
 	// images that they name are there.
 	AddonsAfter <-chan struct{}
+
+	// APIs are further API groups, by what their paths begin with (/apis/GROUP/).
+	// Requests reach a handler once the API server knows who asks and that they
+	// may, by roles for the group, and has written them into its audit log.
+	APIs map[string]http.Handler
 
 	Servers []Server        // further TLS servers of this node
 	Notify  func(run.Event) // told as components start and stop; may be nil
