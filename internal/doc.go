@@ -48,5 +48,6 @@
 //	node/network                 gives pods addresses, routes and host ports
 //
 //	base/fault   says what kind of failure an error is, so every API can answer with its own status
+//	base/runfs   makes sure that a directory ends with the machine's run
 //	base/run     starts services in order, waits until each is ready, stops them in reverse
 package internal

@@ -71,10 +71,6 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 
 // makeContainer makes the container's parts, its record last.
 func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image) (*container.Spec, error) {
-	dir := e.records.containerDir(rec.ID)
-	if err := os.Mkdir(dir, 0o711); err != nil {
-		return nil, err
-	}
 	top, err := e.unpack(ctx, img, nil)
 	if err != nil {
 		return nil, err
@@ -84,7 +80,7 @@ func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, im
 		return nil, fmt.Errorf("filesystem: %w", err)
 	}
 	b := builder{
-		engine: e, pod: pod, rec: rec, img: img, dir: dir,
+		engine: e, pod: pod, rec: rec, img: img, dir: e.filesOf(rec.ID),
 		root: container.Rootfs{Base: root.Base, Lower: root.Lower, Upper: root.Upper, Work: root.Work},
 	}
 	spec, err := b.build(ctx)
@@ -96,10 +92,7 @@ func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, im
 			return nil, fmt.Errorf("log directory: %w", err)
 		}
 	}
-	if err := e.records.saveSpec(&spec); err != nil {
-		return nil, err
-	}
-	return &spec, e.records.saveContainer(rec)
+	return &spec, e.records.newContainer(rec, &spec)
 }
 
 func (e *Engine) undoContainer(ctx context.Context, rec *Container) {
@@ -110,18 +103,21 @@ func (e *Engine) undoContainer(ctx context.Context, rec *Container) {
 	}
 }
 
-// releaseContainer gives back the container's filesystem and directory.
+// releaseContainer gives back the container's filesystem and files, the record
+// last: it is how a later call finds them, should this one be cut short.
 func (e *Engine) releaseContainer(ctx context.Context, rec *Container) error {
-	dir := e.records.containerDir(rec.ID)
 	var errs []error
 	if len(rec.ImageViews) > 0 { // else nothing is mounted there
-		errs = append(errs, unmountBelow(dir))
+		errs = append(errs, unmountBelow(e.filesOf(rec.ID)))
 		for _, v := range rec.ImageViews {
 			errs = append(errs, e.parts.Snapshots.Remove(ctx, v))
 		}
 	}
-	errs = append(errs, e.parts.Snapshots.Remove(ctx, rec.ID), os.RemoveAll(dir))
-	return errors.Join(errs...)
+	errs = append(errs, e.parts.Snapshots.Remove(ctx, rec.ID), os.RemoveAll(e.filesOf(rec.ID)))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return e.records.dropContainer(rec.ID)
 }
 
 // imageRef is what the kubelet compares: the name with digest, else the ID.

@@ -22,7 +22,8 @@ import (
 
 // Config holds the settings of an Engine. Dir is required.
 type Config struct {
-	Dir          string              // records, the pods' files, anonymous volumes
+	Dir          string              // records, anonymous volumes
+	RunDir       string              // where the pods' files are mounted; best on a tmpfs; empty is below Dir
 	CgroupParent string              // of pods that name none
 	CDIDirs      []string            // where CDI specifications lie; nil is the usual places
 	Annotations  []string            // of pods and containers that are for a stock runtime; one that ends in * stands for all that begin so
@@ -108,6 +109,9 @@ func Open(cfg Config, parts Parts, log *slog.Logger) (*Engine, error) {
 	if cfg.Dir == "" || !filepath.IsAbs(cfg.Dir) {
 		return nil, fmt.Errorf("engine: directory %q is not absolute: %w", cfg.Dir, fault.Invalid)
 	}
+	if cfg.RunDir == "" {
+		cfg.RunDir = filepath.Join(cfg.Dir, "run")
+	}
 	if cfg.CgroupParent == "" {
 		cfg.CgroupParent = "/sampan"
 	}
@@ -121,6 +125,11 @@ func Open(cfg Config, parts Parts, log *slog.Logger) (*Engine, error) {
 	rec, err := openRecords(cfg.Dir)
 	if err != nil {
 		return nil, err
+	}
+	for _, dir := range []string{podsDir(cfg), filesDir(cfg)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("engine: %w", err)
+		}
 	}
 	m, err := readMachine()
 	if err != nil {
@@ -279,13 +288,4 @@ func (e *Engine) findContainer(owner, id string) (*ctr, error) {
 // hung up.
 func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-}
-
-// removeDir deletes a directory of ours. What a crash left mounted below it is
-// unmounted first: deleting through a mount would delete what is mounted.
-func removeDir(dir string) error {
-	if err := unmountBelow(dir); err != nil {
-		return err
-	}
-	return os.RemoveAll(dir)
 }

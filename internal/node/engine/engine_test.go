@@ -135,10 +135,10 @@ func (w *world) left() {
 			w.t.Errorf("%s still holds %q", what, list)
 		}
 	}
-	for _, kind := range []string{"pods", "containers"} {
+	for _, kind := range []string{"pods", "containers", "files", "run/pods"} {
 		entries, err := os.ReadDir(filepath.Join(w.dir, kind))
 		if err != nil || len(entries) > 0 {
-			w.t.Errorf("%d records of %s left, %v", len(entries), kind, err)
+			w.t.Errorf("%d left in %s, %v", len(entries), kind, err)
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")

@@ -17,7 +17,7 @@ import (
 // there before and after each of them.
 func (e *Engine) startPause(ctx context.Context, p *Pod) error {
 	program := e.cfg.Pause[0]
-	root := filepath.Join(e.records.podDir(p.ID), "pause")
+	root := filepath.Join(e.podDir(p.ID), "pause")
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return err
 	}

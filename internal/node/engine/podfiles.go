@@ -11,6 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A pod's files are in a filesystem of its own, which is also its /dev/shm: it
+// bounds what containers can write to them, and goes by one unmount. It is in
+// memory because nothing of it outlives the pod, and because disks are slow with
+// small files. What belongs to one container is below Config.Dir, and only where
+// there is something.
+func podsDir(cfg Config) string  { return filepath.Join(cfg.RunDir, "pods") }
+func filesDir(cfg Config) string { return filepath.Join(cfg.Dir, "files") }
+
+func (e *Engine) podDir(id string) string  { return filepath.Join(podsDir(e.cfg), id) }
+func (e *Engine) filesOf(id string) string { return filepath.Join(filesDir(e.cfg), id) }
+
 // The files of a pod's directory that its containers see.
 const (
 	hostsFile    = "hosts"
@@ -19,12 +30,33 @@ const (
 	shmDir       = "shm"
 )
 
-// shmOptions are those of every container engine: 64 MiB, as POSIX programs
-// have come to expect.
-const shmOptions = "mode=1777,size=67108864"
+// podFSOptions have the size of /dev/shm with every container engine: 64 MiB, as
+// POSIX programs have come to expect.
+const podFSOptions = "mode=711,size=67108864"
 
-// writePodFiles writes the pod's hosts, host name and resolv.conf, and mounts
-// its /dev/shm.
+// mountPodDir makes a pod's directory.
+func mountPodDir(dir string) error {
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return err
+	}
+	if err := unix.Mount("shm", dir, "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV, podFSOptions); err != nil {
+		return fmt.Errorf("mount the pod's /dev/shm: %w", err)
+	}
+	return nil
+}
+
+// dropPodDir takes a pod's directory away; it may be gone already.
+func dropPodDir(dir string) error {
+	// Detached: a container of the pod may still be going away with the mount.
+	err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount the pod's /dev/shm: %w", err)
+	}
+	return os.RemoveAll(dir)
+}
+
+// writePodFiles writes the pod's hosts, host name and resolv.conf, and makes its
+// /dev/shm.
 func writePodFiles(dir string, p *Pod) error {
 	hosts, err := hostsFor(p)
 	if err != nil {
@@ -41,31 +73,31 @@ func writePodFiles(dir string, p *Pod) error {
 		}
 	}
 	uid, gid := p.Config.User.root()
+	own := func(name string, mode os.FileMode) error {
+		if uid+gid != 0 {
+			if err := os.Chown(filepath.Join(dir, name), uid, gid); err != nil {
+				return err
+			}
+		}
+		return os.Chmod(filepath.Join(dir, name), mode) // whatever the umask says
+	}
 	for name, text := range map[string][]byte{
 		hostsFile: hosts, resolvFile: resolv, hostnameFile: []byte(hostname + "\n"),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
-		if uid+gid == 0 {
-			continue // as it is
-		}
-		if err := os.Chown(filepath.Join(dir, name), uid, gid); err != nil {
+		if err := own(name, 0o644); err != nil {
 			return err
 		}
 	}
 	if p.Config.IPC == ModeNode {
 		return nil
 	}
-	shm := filepath.Join(dir, shmDir)
-	if err := os.Mkdir(shm, 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, shmDir), 0o700); err != nil {
 		return err
 	}
-	options := fmt.Sprintf("%s,uid=%d,gid=%d", shmOptions, uid, gid)
-	if err := unix.Mount("shm", shm, "tmpfs", unix.MS_NOEXEC|unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
-		return fmt.Errorf("mount the pod's /dev/shm: %w", err)
-	}
-	return nil
+	return own(shmDir, 0o777|os.ModeSticky)
 }
 
 func hostsFor(p *Pod) ([]byte, error) {
@@ -104,16 +136,6 @@ func resolvFor(dns *DNS) ([]byte, error) {
 		fmt.Fprintf(&b, "options %s\n", strings.Join(dns.Options, " "))
 	}
 	return b.Bytes(), nil
-}
-
-// unmountShm unmounts a pod's /dev/shm; it may be gone already.
-func unmountShm(dir string) error {
-	// Detached: a container of the pod may still be going away with the mount.
-	err := unix.Unmount(filepath.Join(dir, shmDir), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("unmount the pod's /dev/shm: %w", err)
-	}
-	return nil
 }
 
 // unmountBelow unmounts everything at or below dir, the latest mount first.

@@ -19,9 +19,6 @@ func (e *Engine) load() error {
 	if err != nil {
 		return err
 	}
-	for _, id := range broken {
-		e.dropHalf("pod", id, e.records.podDir(id))
-	}
 	for _, rec := range pods {
 		if rec.Boot != e.boot {
 			rec.State = PodNotReady
@@ -32,17 +29,17 @@ func (e *Engine) load() error {
 			return err
 		}
 	}
+	for _, id := range append(broken, strays(podsDir(e.cfg), e.pods)...) {
+		e.dropHalf("pod", id, e.dropHalfPod)
+	}
 	containers, broken, err := e.records.loadContainers()
 	if err != nil {
 		return err
 	}
-	for _, id := range broken {
-		e.dropHalf("container", id, e.records.containerDir(id))
-	}
 	for _, rec := range containers {
 		p := e.pods.byID[rec.PodID]
 		if p == nil {
-			e.dropHalf("container", rec.ID, e.records.containerDir(rec.ID))
+			broken = append(broken, rec.ID)
 			continue
 		}
 		c := newCtr(*rec, p)
@@ -54,27 +51,46 @@ func (e *Engine) load() error {
 			return err
 		}
 	}
+	for _, id := range append(broken, strays(filesDir(e.cfg), e.containers)...) {
+		e.dropHalf("container", id, e.dropHalfContainer)
+	}
 	return nil
 }
 
-// dropHalf forgets an object that has no whole record.
-func (e *Engine) dropHalf(kind, id, dir string) {
-	ctx, cancel := cleanup(context.Background())
-	defer cancel()
-	var err error
-	if kind == "pod" {
-		err = e.releasePod(ctx, &Pod{ID: id})
-	} else {
-		err = errors.Join(unmountBelow(dir), e.parts.Snapshots.Remove(ctx, id))
-		views, _ := os.ReadDir(filepath.Join(dir, "images")) // most have none
-		for _, v := range views {
-			err = errors.Join(err, e.parts.Snapshots.Remove(ctx, viewName(id, v.Name())))
+// strays lists the directories in dir that belong to nobody in t.
+func strays[T any](dir string, t table[T]) []string {
+	entries, _ := os.ReadDir(dir) // made by Open
+	var ids []string
+	for _, entry := range entries {
+		if _, known := t.byID[entry.Name()]; !known {
+			ids = append(ids, entry.Name())
 		}
 	}
-	if err == nil {
-		err = removeDir(dir)
-	}
+	return ids
+}
+
+// dropHalf forgets an object that has no whole record.
+func (e *Engine) dropHalf(kind, id string, drop func(context.Context, string) error) {
+	ctx, cancel := cleanup(context.Background())
+	defer cancel()
+	err := drop(ctx, id)
 	e.log.Info("removed what a crash left of a "+kind, kind, id, "err", err)
+}
+
+func (e *Engine) dropHalfPod(ctx context.Context, id string) error {
+	if err := e.releasePod(ctx, &Pod{ID: id}); err != nil {
+		return err
+	}
+	return e.records.dropPod(id)
+}
+
+func (e *Engine) dropHalfContainer(ctx context.Context, id string) error {
+	rec := Container{ID: id}
+	views, _ := os.ReadDir(filepath.Join(e.filesOf(id), viewsDir)) // most have none
+	for _, v := range views {
+		rec.ImageViews = append(rec.ImageViews, viewName(id, v.Name()))
+	}
+	return e.releaseContainer(ctx, &rec)
 }
 
 // reconcile compares the records with what the runtime knows.

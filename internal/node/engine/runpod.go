@@ -53,8 +53,8 @@ func (e *Engine) RunPod(ctx context.Context, cfg PodConfig) (Pod, error) {
 // makePod makes everything that the pod consists of, the record last: a
 // directory without one is cleaned up at the next start.
 func (e *Engine) makePod(ctx context.Context, rec *Pod) error {
-	dir := e.records.podDir(rec.ID)
-	if err := os.Mkdir(dir, 0o711); err != nil {
+	dir := e.podDir(rec.ID)
+	if err := mountPodDir(dir); err != nil {
 		return err
 	}
 	cfg := &rec.Config
@@ -76,7 +76,7 @@ func (e *Engine) makePod(ctx context.Context, rec *Pod) error {
 		rec.Pause = true
 	}
 	rec.State = PodReady
-	return e.records.savePod(rec)
+	return e.records.newPod(rec)
 }
 
 // joinPod makes the pod's namespaces and joins it to the network. Those come
@@ -111,21 +111,20 @@ func (e *Engine) joinPod(ctx context.Context, rec *Pod) error {
 func (e *Engine) undoPod(ctx context.Context, rec *Pod) {
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
-	err := errors.Join(e.releasePod(ctx, rec), removeDir(e.records.podDir(rec.ID)))
-	if err != nil {
+	if err := errors.Join(e.releasePod(ctx, rec), e.records.dropPod(rec.ID)); err != nil {
 		e.log.Warn("a pod that failed to start left something behind", "pod", rec.ID, "err", err)
 	}
 }
 
-// releasePod gives back what a pod holds outside its directory. Repeating it is
-// not an error.
+// releasePod gives back what a pod holds besides its record. Repeating it is not
+// an error.
 func (e *Engine) releasePod(ctx context.Context, rec *Pod) error {
 	var errs []error
 	if rec.Pause || rec.Config.PID == ModePod {
 		errs = append(errs, e.stopPause(ctx, rec))
 	}
 	errs = append(errs,
-		unmountShm(e.records.podDir(rec.ID)),
+		dropPodDir(e.podDir(rec.ID)),
 		e.parts.Runtime.ReleaseNamespaces(ctx, rec.ID),
 		e.parts.Network.Detach(ctx, rec.ID))
 	return errors.Join(errs...)
@@ -195,7 +194,7 @@ func (e *Engine) RemovePod(ctx context.Context, owner, id string) error {
 			return fmt.Errorf("remove pod %s: %w", p.rec.ID, err)
 		}
 	}
-	if err := os.RemoveAll(e.records.podDir(p.rec.ID)); err != nil {
+	if err := e.records.dropPod(p.rec.ID); err != nil {
 		return fmt.Errorf("remove pod %s: %w", p.rec.ID, err)
 	}
 	e.mu.Lock()

@@ -29,7 +29,7 @@ func (b *builder) mounts(context.Context) error {
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", sys}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", cgroup}},
 	}
-	dir := b.engine.records.podDir(b.pod.ID)
+	dir := b.engine.podDir(b.pod.ID)
 	// bind adds a file of the pod unless the request brings its own: the kubelet
 	// writes /etc/hosts itself.
 	bind := func(source, target string, options ...string) {
@@ -237,7 +237,7 @@ func (b *builder) mountImage(ctx context.Context, m *Mount, n int) error {
 	m.ImageID = img.ID.String()
 	name := viewName(b.rec.ID, fmt.Sprint(n))
 	// The directory comes first: after a crash it tells of the view.
-	at := filepath.Join(b.dir, "images", fmt.Sprint(n))
+	at := filepath.Join(b.dir, viewsDir, fmt.Sprint(n))
 	if err := os.MkdirAll(at, 0o711); err != nil {
 		return err
 	}
@@ -256,6 +256,9 @@ func (b *builder) mountImage(ctx context.Context, m *Mount, n int) error {
 	b.bind(source, path.Clean(m.Target), "rbind", "rprivate", "ro")
 	return nil
 }
+
+// viewsDir is where a container's image mounts are, below its own directory.
+const viewsDir = "images"
 
 // viewName names the filesystem of a container's n-th image mount.
 func viewName(id, n string) string { return id + "-image-" + n }

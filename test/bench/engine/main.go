@@ -19,6 +19,7 @@ import (
 
 	"github.com/sampan-cloud/sampan/api/client"
 	"github.com/sampan-cloud/sampan/internal/base/run"
+	"github.com/sampan-cloud/sampan/internal/base/runfs"
 	"github.com/sampan-cloud/sampan/internal/node/container"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
 	"github.com/sampan-cloud/sampan/internal/node/container/seccomp"
@@ -50,6 +51,9 @@ func main() {
 
 // serve runs the engine until ctx ends, and then takes away all that it made.
 func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
+	if err := runfs.Ensure(c.run); err != nil {
+		return err
+	}
 	images, err := image.Open(image.Config{Root: filepath.Join(c.data, "images")}, log)
 	if err != nil {
 		return err
@@ -84,7 +88,7 @@ func serve(ctx context.Context, c config, log *slog.Logger) (err error) {
 		}
 	}()
 	e, err := engine.Open(engine.Config{
-		Dir: filepath.Join(c.data, "engine"), CgroupParent: "/" + c.name, Pause: []string{c.keeper, "pause"},
+		Dir: filepath.Join(c.data, "engine"), RunDir: filepath.Join(c.run, "engine"), CgroupParent: "/" + c.name, Pause: []string{c.keeper, "pause"},
 	}, engine.Parts{Runtime: containers, Network: pods, Snapshots: snapshots, Images: images, Seccomp: seccomp.Default}, log)
 	if err != nil {
 		return err

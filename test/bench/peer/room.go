@@ -132,7 +132,8 @@ func ip(args ...string) error {
 	return nil
 }
 
-// unmountBelow takes away what a killed peer left, the last mounted first.
+// unmountBelow takes away what a peer left at dir or below, the last mounted
+// first.
 func unmountBelow(dir string) error {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -141,7 +142,7 @@ func unmountBelow(dir string) error {
 	lines := strings.Split(string(data), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		fields := strings.Fields(lines[i])
-		if len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
+		if len(fields) > 4 && strings.HasPrefix(fields[4]+"/", dir+"/") {
 			if err := unix.Unmount(fields[4], unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 				return fmt.Errorf("unmount %s: %w", fields[4], err)
 			}
