@@ -43,6 +43,7 @@
 //	node/container/wire          is what daemon and keeper say to each other
 //	node/container/pidfd         asks the kernel about processes that are held by descriptor
 //	node/container/devices       finds devices of the host, and those that CDI describes
+//	node/container/criu          asks CRIU to write processes into files and to make them of such files
 //	node/container/seccomp       compiles system call policies
 //	node/container/cgroup        limits and measures processes by control groups
 //	node/network                 gives pods addresses, routes and host ports

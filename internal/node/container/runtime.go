@@ -26,6 +26,7 @@ type Config struct {
 	Keeper   string            // the keeper's program
 	Cgroups  *cgroup.Manager   // where containers' cgroups are made
 	Runtimes map[string]string // stock OCI runtimes: handler to program
+	CRIU     string            // the program that checkpoints and restores; empty looks for criu in PATH
 
 	KeeperCgroup string // the keeper's own, outside the daemon's; empty leaves it in that
 }

@@ -30,6 +30,8 @@ type Spec struct {
 	OCI  *specs.Spec `json:"oci"`  // process, mounts, namespaces (those with a Path are joined), linux
 	Root Rootfs      `json:"root"` // what / is; OCI.Root gives only Readonly
 
+	Restore *Restore `json:"restore,omitempty"` // what to restore in place of starting the process
+
 	Log        string `json:"log,omitempty"`        // file for output in CRI format; empty keeps none
 	LogSize    int64  `json:"logSize,omitempty"`    // bytes after which the keeper rotates it; zero leaves that to ReopenLog
 	LogFiles   int    `json:"logFiles,omitempty"`   // how many files rotation keeps

@@ -60,6 +60,11 @@ func (r *Runtime) start(ctx context.Context, spec Spec) (_ Status, err error) {
 			}
 		}()
 	}
+	if spec.Restore != nil {
+		if err = r.restoring(ctx, spec, &req); err != nil {
+			return Status{}, err
+		}
+	}
 	var held wire.Held
 	files, err := r.call(ctx, false, wire.CallStart, req, descriptors(joins), &held)
 	if errors.Is(err, errGone) {

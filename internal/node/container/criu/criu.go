@@ -1,5 +1,5 @@
-// Package criu asks CRIU to write processes into files, and to make processes
-// of such files.
+// Package criu asks CRIU to write processes into files and to make them of such
+// files.
 //
 // CRIU is a program, and is run as one: it has to be a parent of what it makes,
 // and it does things to processes that no library should do inside ours. This
@@ -20,18 +20,28 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
-// What is asked for where the machine has none.
-const (
-	DefaultName = "criu"
-	oldest      = "4.1" // older ones do not know the memory layout of newer kernels
-)
+// DefaultName is the program that is looked for where nobody names one.
+const DefaultName = "criu"
+
+// oldest is the first version that works on a kernel: 4.1 knows today's memory
+// layout, and from Linux 6.16 on older ones than 4.2 cannot read TCP sockets.
+func oldest(kernel string) string {
+	kernel, _, _ = strings.Cut(kernel, "-")
+	if atLeast(kernel, "6.16") {
+		return "4.2"
+	}
+	return "4.1"
+}
 
 // Program is a CRIU that can be used.
 type Program struct {
@@ -45,9 +55,14 @@ func Find(ctx context.Context, name string) (Program, error) {
 	if name == "" {
 		name = DefaultName
 	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return Program{}, fmt.Errorf("uname: %w", err)
+	}
+	want := oldest(unix.ByteSliceToString(u.Release[:]))
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return Program{}, fmt.Errorf("there is no program %s on this machine, install CRIU %s or newer: %w", name, oldest, fault.Precondition)
+		return Program{}, fmt.Errorf("there is no program %s on this machine, install CRIU %s or newer: %w", name, want, fault.Precondition)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -56,8 +71,8 @@ func Find(ctx context.Context, name string) (Program, error) {
 		return Program{}, fmt.Errorf("%s --version: %v: %w", path, err, fault.Precondition)
 	}
 	p := Program{Path: path, Version: version(string(out))}
-	if !atLeast(p.Version, oldest) {
-		return Program{}, fmt.Errorf("%s is version %q, install CRIU %s or newer: %w", path, p.Version, oldest, fault.Precondition)
+	if !atLeast(p.Version, want) {
+		return Program{}, fmt.Errorf("%s is version %q, install CRIU %s or newer: %w", path, p.Version, want, fault.Precondition)
 	}
 	return p, nil
 }
@@ -90,9 +105,16 @@ func atLeast(have, want string) bool {
 	return true
 }
 
-// Reason is what CRIU's log says of a failure: its errors, without what it says
-// on every run of a machine that may not raise limits, and without those that
-// only tell that something before them has failed.
+// noise are errors that CRIU's log has also when all goes well, as on machines
+// that may not raise limits or make tun devices, or only because of the one
+// before them.
+var noise = []string{"rlimit: Can't setup", "tun: Unable to create tun", "cg: cgroupd: recv req error", "Dumping FAILED", "Restoring FAILED"}
+
+func isNoise(said string) bool {
+	return said == "" || slices.ContainsFunc(noise, func(n string) bool { return strings.HasPrefix(said, n) })
+}
+
+// Reason is what CRIU's log says of a failure: its first errors.
 func Reason(log string) string {
 	text, err := os.ReadFile(log)
 	if err != nil {
@@ -109,9 +131,11 @@ func Reason(log string) string {
 			said = after
 		}
 		said = strings.TrimSpace(said)
-		if strings.HasPrefix(said, "rlimit: Can't setup") || strings.HasSuffix(said, "FAILED.") ||
-			strings.HasPrefix(said, "cg: cgroupd: recv req error") || said == "" {
+		if isNoise(said) {
 			continue
+		}
+		if strings.Contains(said, "Unsupported proto 262") {
+			said += " (MPTCP; Go programs listen with it unless they have GODEBUG=multipathtcp=0)"
 		}
 		found = append(found, said)
 	}

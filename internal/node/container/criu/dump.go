@@ -2,9 +2,14 @@ package criu
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 )
+
+// NetworkKey is what a dump calls the network namespace that it leaves out, as
+// runc does.
+const NetworkKey = "extRootNetNS"
 
 // Names of files in a directory of images, or in the working directory of a
 // restore.
@@ -21,7 +26,7 @@ type Dump struct {
 	PID      int           // the first process
 	Images   string        // an empty directory, absolute
 	External []string      // as Outside and Descriptors give them
-	Frozen   string        // a shell command to run while the processes stand still, or ""
+	Frozen   string        // a program that WhileFrozen has written, or ""
 	Freeze   time.Duration // how long stopping them all may take
 }
 
@@ -41,12 +46,22 @@ func (d Dump) Args() []string {
 		"--timeout", strconv.Itoa(max(1, int(d.Freeze.Seconds()))),
 	}
 	if d.Frozen != "" {
-		args = append(args, "--action-script", fmt.Sprintf(`[ "$CRTOOLS_SCRIPT_ACTION" != post-dump ] || { %s; }`, d.Frozen))
+		args = append(args, "--action-script", d.Frozen)
 	}
 	for _, e := range d.External {
 		args = append(args, "--external", e)
 	}
 	return args
+}
+
+// WhileFrozen writes a program that has a shell command run when all is dumped
+// and the processes still stand.
+func WhileFrozen(path, command string) error {
+	script := "#!/bin/sh\n[ \"$CRTOOLS_SCRIPT_ACTION\" = post-dump ] || exit 0\n" + command + "\n"
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		return fmt.Errorf("write what is done meanwhile: %w", err)
+	}
+	return nil
 }
 
 // Restore is what is asked for to make processes of images. The first one becomes

@@ -23,6 +23,9 @@ func (o out) after() {
 // call does what one message asks.
 func (k *Keeper) call(c *client, m wire.Message, fds []int) (any, out, error) {
 	switch m.Call {
+	case wire.CallCheckpoint:
+		k.work.RLock()
+		defer k.work.RUnlock()
 	case wire.CallStart, wire.CallExec:
 		// Not while the keeper turns into another program.
 		k.work.RLock()
@@ -37,6 +40,8 @@ func (k *Keeper) call(c *client, m wire.Message, fds []int) (any, out, error) {
 		return k.callStart(m, fds)
 	case wire.CallExec:
 		return k.callExec(m, fds)
+	case wire.CallCheckpoint:
+		return with(m, func(req wire.Checkpoint) (any, error) { return nil, k.checkpoint(req) })
 	case wire.CallReaped:
 		return with(m, func(t wire.Target) (any, error) { return k.reaped(t.ID, c.gone) })
 	case wire.CallAttach:

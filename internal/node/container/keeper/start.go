@@ -86,9 +86,12 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 	k.holder.put(b.handful(outputs))
 	var p process
 	began := time.Now()
-	if req.Runtime == "" {
+	switch {
+	case req.Restore != nil:
+		p, err = k.restore(b, req, joins, stdio)
+	case req.Runtime == "":
 		p, err = k.startNative(req, joins, stdio)
-	} else {
+	default:
 		p, err = k.startStock(b, req, stdio)
 	}
 	if err == nil {

@@ -74,6 +74,7 @@ type Start struct {
 	CgroupMounts []CgroupMount `json:"cgroupMounts,omitempty"` // what a mount of type cgroup shows
 	Cgroup       string        `json:"cgroup,omitempty"`       // the container's, below the hierarchies' roots
 	Cgroups      []string      `json:"cgroups,omitempty"`      // and its directories
+	Restore      *Restore      `json:"restore,omitempty"`      // nil starts the specification's process
 	Log          Log           `json:"log,omitzero"`
 	Stdin        bool          `json:"stdin,omitempty"`
 	StdinOnce    bool          `json:"stdinOnce,omitempty"`

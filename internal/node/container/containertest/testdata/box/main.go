@@ -92,6 +92,12 @@ func main() {
 	case "link": // link PATH: where a symbolic link leads
 		to, err := os.Readlink(args[1])
 		fmt.Println(to, err)
+	case "tally":
+		tally(number(args[1]), number(args[2]))
+	case "ring":
+		ring()
+	case "ask":
+		ask()
 	default:
 		fmt.Fprintln(os.Stderr, "unknown word", args[0])
 		os.Exit(2)

@@ -1,0 +1,313 @@
+package containertest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/test/need"
+)
+
+var checkpoints = map[string]func(*testing.T, *Node){
+	"a checkpointed container goes on": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		spec := n.tally(50, 5)
+		n.checkpoint(spec)
+		n.checkpoint(spec)
+		t.Logf("it stood still for %s", n.pause(spec))
+		if st := n.end(spec); st.Code != 5 {
+			t.Errorf("Code = %d, want 5", st.Code)
+		}
+		n.counts(spec, 0)
+	},
+	"a restored container goes on where it was": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		spec := n.tally(50, 5)
+		dir := n.checkpoint(spec)
+		n.kill(spec)
+		last := n.lastCount(spec)
+		again := n.restored(dir, spec)
+		n.Start(again)
+		first := n.counts(again, 20)
+		if first < 2 || first > last+1 {
+			t.Errorf("its first count is %d; at the checkpoint's end it was %d", first, last)
+		}
+		var out buffer
+		if code, err := n.Exec(t.Context(), again.ID, n.Process("ask"), container.Stdio{Stdout: &out}); err != nil || code != 0 {
+			t.Errorf("Exec = %d, %v", code, err)
+		}
+		if said, err := strconv.Atoi(strings.TrimSpace(out.String())); err != nil || said < first {
+			t.Errorf("asked over TCP it says %q, want more than %d", out.String(), first)
+		}
+		if st := n.end(again); st.Code != 5 {
+			t.Errorf("Status = %+v, want code 5", st)
+		}
+		n.counts(again, 0)
+	},
+	"a restored container is in its new cgroup and namespaces": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		spec := n.tally(1, 0)
+		dir := n.checkpoint(spec)
+		n.kill(spec)
+		again := n.restored(dir, spec)
+		ns, err := n.Namespaces(t.Context(), "pod", container.NamespaceRequest{IPC: true, UTS: true, Hostname: "another"})
+		n.must(err)
+		for i, s := range again.OCI.Linux.Namespaces {
+			switch s.Type {
+			case specs.IPCNamespace:
+				again.OCI.Linux.Namespaces[i].Path = ns.IPC
+			case specs.UTSNamespace:
+				again.OCI.Linux.Namespaces[i].Path = ns.UTS
+			}
+		}
+		pid := n.Start(again).PID
+		for kind, pin := range map[string]string{"ipc": ns.IPC, "uts": ns.UTS} {
+			var want, got unix.Stat_t
+			n.must(unix.Stat(pin, &want))
+			n.must(unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", pid, kind), &got))
+			if want.Ino != got.Ino {
+				t.Errorf("%s namespace is %d, want the pod's %d", kind, got.Ino, want.Ino)
+			}
+		}
+		procs, err := os.ReadFile(filepath.Join(cgroupDir(again), "cgroup.procs"))
+		n.must(err)
+		if !strings.Contains("\n"+string(procs), fmt.Sprintf("\n%d\n", pid)) {
+			t.Errorf("cgroup holds %q, want process %d", procs, pid)
+		}
+		n.end(again)
+		n.must(n.ReleaseNamespaces(t.Context(), "pod"))
+	},
+	"volumes are the new container's": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		volume := func(text string) specs.Mount {
+			dir := filepath.Join(filepath.Dir(n.image), text)
+			n.must(os.MkdirAll(filepath.Join(dir, "below"), 0o755))
+			n.must(os.WriteFile(filepath.Join(dir, "text"), []byte(text), 0o644))
+			return specs.Mount{Destination: "/link/volume", Type: "bind", Source: dir, Options: []string{"rbind", "ro"}}
+		}
+		n.must(os.Symlink("etc", filepath.Join(n.image, "link")))
+		spec := n.Spec("tally", "1", "0")
+		spec.OCI.Mounts = append(spec.OCI.Mounts, volume("old"))
+		n.Start(spec)
+		n.Until("it counts", func() bool { return len(n.Log(spec.Log)) > 5 })
+		dir := n.checkpoint(spec)
+		n.kill(spec)
+		again := n.restored(dir, spec)
+		mounts := len(again.OCI.Mounts)
+		again.OCI.Mounts[mounts-1] = volume("new")
+		n.Start(again)
+		var out buffer
+		_, err := n.Exec(t.Context(), again.ID, n.Process("read", "/etc/volume/text"), container.Stdio{Stdout: &out})
+		if err != nil || !strings.HasPrefix(out.String(), "new") {
+			t.Errorf("the volume holds %q, %v; want new", out.String(), err)
+		}
+		n.end(again)
+	},
+	"a restored container outlives daemon and keeper": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		spec := n.tally(1, 7)
+		dir := n.checkpoint(spec)
+		n.kill(spec)
+		again := n.restored(dir, spec)
+		n.Start(again)
+		n.counts(again, 20)
+		n.KillKeeper()
+		n.counts(again, 200)
+		n.killBoth()
+		before := n.lastCount(again)
+		n.Connect()
+		n.Until("it counts on", func() bool { return n.lastCount(again) > before+20 })
+		st, err := n.Status(t.Context(), again.ID)
+		n.must(err)
+		n.killBoth()
+		n.must(unix.Kill(st.PID, unix.SIGTERM))
+		n.Until("it has ended and was reaped", func() bool { return unix.Kill(st.PID, 0) == unix.ESRCH })
+		n.Connect()
+		if st := n.WaitFor(again.ID); st.Code != 7 {
+			t.Errorf("Status = %+v, want code 7", st)
+		}
+		n.counts(again, 0)
+	},
+	"a keeper that dies over a restore leaves nothing": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		spec := n.tally(20, 0)
+		dir := n.checkpoint(spec)
+		n.kill(spec)
+		for i := range 4 {
+			again := n.restored(dir, spec)
+			failed := make(chan error, 1)
+			go func() { _, err := n.Runtime.Start(t.Context(), again); failed <- err }()
+			time.Sleep(time.Duration(5+20*i) * time.Millisecond)
+			n.KillKeeper()
+			if err := <-failed; err == nil {
+				n.end(again) // it was done before
+				continue
+			}
+			n.Until("nothing is left", func() bool {
+				_, err := os.Stat(cgroupDir(again))
+				return os.IsNotExist(err)
+			})
+		}
+	},
+	"a failed dump leaves the container as it was": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		spec := n.Spec("ring")
+		spec.OCI.Linux.Seccomp = nil
+		n.Start(spec)
+		n.Until("it is ready", func() bool { return len(n.Log(spec.Log)) > 0 })
+		if log := n.Log(spec.Log); log[0] != "stdout F ready" {
+			t.Skipf("io_uring: %s", log[0])
+		}
+		err := n.Checkpoint(t.Context(), spec, t.TempDir())
+		if fault.Of(err) != fault.Precondition || !strings.Contains(err.Error(), "criu: ") {
+			t.Errorf("Checkpoint = %v, want %v with CRIU's reason", err, fault.Precondition)
+		}
+		lines := len(n.Log(spec.Log))
+		n.Until("it goes on", func() bool { return len(n.Log(spec.Log)) > lines+2 })
+	},
+	"what could not be restored is not checkpointed": func(t *testing.T, n *Node) {
+		for why, change := range map[string]func(*container.Spec){
+			"terminal":         func(s *container.Spec) { s.OCI.Process.Terminal = true },
+			"IPC namespace":    func(s *container.Spec) { n.without(s, specs.IPCNamespace) },
+			"host's processes": func(s *container.Spec) { n.without(s, specs.PIDNamespace) },
+		} {
+			spec := n.Spec("sleep")
+			if n.handler == "" {
+				change(&spec)
+			} else {
+				why = "runs under " + n.handler
+			}
+			n.Start(spec)
+			err := n.Checkpoint(t.Context(), spec, t.TempDir())
+			if fault.Of(err) != fault.Precondition || !strings.Contains(err.Error(), why) {
+				t.Errorf("Checkpoint = %v, want %v and %q", err, fault.Precondition, why)
+			}
+			n.kill(spec)
+		}
+	},
+}
+
+// needCheckpoints skips a test of what only the native path does.
+func (n *Node) needCheckpoints() {
+	n.t.Helper()
+	if n.handler != "" {
+		n.t.Skip("only the native runtime checkpoints")
+	}
+	need.CRIU(n.t)
+}
+
+// tally starts a container that counts, with some memory.
+func (n *Node) tally(megabytes, code int) container.Spec {
+	n.t.Helper()
+	spec := n.Spec("tally", fmt.Sprint(megabytes), fmt.Sprint(code))
+	n.Start(spec)
+	n.counts(spec, 20)
+	return spec
+}
+
+// checkpoint takes one, into a directory that it returns.
+func (n *Node) checkpoint(spec container.Spec) string {
+	n.t.Helper()
+	dir := n.t.TempDir()
+	if err := n.Checkpoint(n.t.Context(), spec, dir); err != nil {
+		n.t.Fatalf("Checkpoint: %v", err)
+	}
+	return dir
+}
+
+// restored is another container, with the processes and files of a checkpoint.
+func (n *Node) restored(dir string, of container.Spec) container.Spec {
+	n.t.Helper()
+	spec := n.Spec("never started")
+	spec.OCI.Mounts = append([]specs.Mount(nil), of.OCI.Mounts...)
+	spec.Restore = &container.Restore{Images: filepath.Join(dir, container.CheckpointImages)}
+	upper := filepath.Join(spec.Root.Base, spec.Root.Upper)
+	if out, err := exec.Command("tar", "-C", upper, "-xf", filepath.Join(dir, container.CheckpointUpper)).CombinedOutput(); err != nil {
+		n.t.Fatalf("tar: %v\n%s", err, out)
+	}
+	return spec
+}
+
+// kill ends a container and forgets it.
+func (n *Node) kill(spec container.Spec) {
+	n.t.Helper()
+	n.must(n.Signal(n.t.Context(), spec.ID, int(unix.SIGKILL), true))
+	n.WaitFor(spec.ID)
+	n.must(n.Delete(n.t.Context(), spec.ID))
+}
+
+// end asks a container to end.
+func (n *Node) end(spec container.Spec) container.Status {
+	n.t.Helper()
+	n.must(n.Signal(n.t.Context(), spec.ID, int(unix.SIGTERM), false))
+	return n.WaitFor(spec.ID)
+}
+
+// counts waits until a container has said as many numbers, checks that none is
+// missing between them, and returns the first.
+func (n *Node) counts(spec container.Spec, atLeast int) int {
+	n.t.Helper()
+	n.Until("it counts", func() bool { return len(n.Log(spec.Log)) >= atLeast })
+	first, next := 0, 0
+	for _, line := range n.Log(spec.Log) {
+		number, err := strconv.Atoi(strings.TrimPrefix(line, "stdout F count "))
+		if err != nil || next != 0 && number != next {
+			n.t.Fatalf("log of %s: line %q, want count %d", spec.ID, line, next)
+		}
+		if first == 0 {
+			first = number
+		}
+		next = number + 1
+	}
+	return first
+}
+
+// lastCount is the last number that a container has said.
+func (n *Node) lastCount(spec container.Spec) int {
+	n.t.Helper()
+	log := n.Log(spec.Log)
+	number, err := strconv.Atoi(strings.TrimPrefix(log[len(log)-1], "stdout F count "))
+	n.must(err)
+	return number
+}
+
+// pause is the longest time between two lines of a container.
+func (n *Node) pause(spec container.Spec) (longest time.Duration) {
+	n.t.Helper()
+	text, err := os.ReadFile(spec.Log)
+	n.must(err)
+	var before time.Time
+	for line := range strings.Lines(string(text)) {
+		at, err := time.Parse(time.RFC3339Nano, strings.Fields(line)[0])
+		n.must(err)
+		if !before.IsZero() {
+			longest = max(longest, at.Sub(before))
+		}
+		before = at
+	}
+	return longest
+}
+
+// without takes a namespace away: the container is in the host's.
+func (n *Node) without(s *container.Spec, kind specs.LinuxNamespaceType) {
+	var kept []specs.LinuxNamespace
+	for _, ns := range s.OCI.Linux.Namespaces {
+		if ns.Type != kind {
+			kept = append(kept, ns)
+		}
+	}
+	s.OCI.Linux.Namespaces = kept
+	if kind == specs.PIDNamespace {
+		s.OCI.Mounts[0] = specs.Mount{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind"}}
+	}
+}

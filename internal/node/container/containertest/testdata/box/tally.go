@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+const tallyPort = "127.0.0.1:7000"
+
+// tally MEGABYTES CODE: counts in memory, a line every two milliseconds, and tells the count
+// to whoever connects. Asked to end, it does so with CODE if its memory is what
+// it was at first, and its file too.
+func tally(megabytes, code int) {
+	memory := make([]byte, megabytes<<20)
+	random := rand.NewChaCha8([32]byte{})
+	random.Read(memory)
+	sum := crc32.ChecksumIEEE(memory)
+	// A file that has no name any more.
+	f, err := os.CreateTemp("/tmp", "tally")
+	check(err)
+	check(os.Remove(f.Name()))
+	fmt.Fprint(f, sum)
+	check(os.WriteFile("/tmp/written", fmt.Append(nil, sum), 0o600))
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // CRIU knows no MPTCP
+	listener, err := plain.Listen(context.Background(), "tcp", tallyPort)
+	check(err)
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	var count atomic.Int64
+	go func() {
+		for {
+			c, err := listener.Accept()
+			check(err)
+			fmt.Fprintln(c, count.Load())
+			c.Close()
+		}
+	}()
+	for {
+		select {
+		case <-end:
+			f.Seek(0, io.SeekStart)
+			unnamed, _ := io.ReadAll(f)
+			named, _ := os.ReadFile("/tmp/written")
+			if want := fmt.Sprint(sum); crc32.ChecksumIEEE(memory) != sum || string(unnamed) != want || string(named) != want {
+				fmt.Fprintf(os.Stderr, "memory %08x, want %08x; files %q and %q\n", crc32.ChecksumIEEE(memory), sum, unnamed, named)
+				os.Exit(99)
+			}
+			os.Exit(code)
+		case <-time.After(2 * time.Millisecond):
+			fmt.Println("count", count.Add(1))
+		}
+	}
+}
+
+// ask prints what tally tells.
+func ask() {
+	c, err := net.Dial("tcp", tallyPort)
+	check(err)
+	io.Copy(os.Stdout, c)
+}
+
+// ring has what nobody can write down, an io_uring, and counts.
+func ring() {
+	var params [120]byte
+	const ioUringSetup = 425
+	if _, _, e := syscall.Syscall(ioUringSetup, 8, uintptr(unsafe.Pointer(&params)), 0); e != 0 {
+		fmt.Println(e)
+		return
+	}
+	fmt.Println("ready")
+	for i := 1; ; i++ {
+		fmt.Println("count", i)
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(98)
+	}
+}
