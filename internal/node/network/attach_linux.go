@@ -74,8 +74,8 @@ func (n *Network) settle(r record) error {
 	return nil
 }
 
-// space takes one from the pool or makes one. A pod whose namespace is gone, as
-// after a reboot, gets a new one with its old address.
+// space takes one from the pool or makes one. A pod whose namespace is gone gets
+// a new one with its old address.
 func (n *Network) space(ctx context.Context, pod Pod, old record, known bool) (space, error) {
 	if known {
 		return n.rebuild(ctx, pod, old)

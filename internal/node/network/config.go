@@ -14,8 +14,8 @@ import (
 // required, and no two nodes on a machine may share Dir, NSDir, Bridge, Table or
 // Prefix.
 type Config struct {
-	Dir    string       // where assignments are written down
-	NSDir  string       // where namespaces are pinned; best on a tmpfs
+	Dir    string       // what a reboot does not end: where in the range addresses are given out
+	NSDir  string       // where namespaces are pinned and whose they are is written down; best on a tmpfs
 	Bridge string       // name of the bridge, at most 15 letters
 	Table  string       // name of the nftables table
 	Prefix netip.Prefix // this node's pod range
@@ -63,7 +63,7 @@ func (c Config) check() error {
 // gateway is the bridge's address: the first of the range.
 func (c Config) gateway() netip.Addr { return c.Prefix.Masked().Addr().Next() }
 
-func (c Config) podsDir() string    { return filepath.Join(c.Dir, "pods") }
+func (c Config) podsDir() string    { return filepath.Join(c.NSDir, "pods") }
 func (c Config) sysctlFile() string { return filepath.Join(c.Dir, "sysctl.json") }
 func (c Config) cursorFile() string { return filepath.Join(c.Dir, "cursor") }
 

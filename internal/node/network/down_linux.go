@@ -52,7 +52,7 @@ func Remove(ctx context.Context, cfg Config, log *slog.Logger) error {
 	failed(restoreHost(host, home, cfg, log))
 	if len(errs) == 0 {
 		// The records last: until all is gone they are how the rest is found.
-		failed(os.RemoveAll(cfg.podsDir()))
+		failed(os.RemoveAll(cfg.NSDir))
 		if err := os.Remove(cfg.cursorFile()); err != nil && !os.IsNotExist(err) {
 			failed(err)
 		}
@@ -99,9 +99,6 @@ func removeNamespaces(cfg Config) error {
 	var errs []error
 	for _, path := range paths {
 		errs = append(errs, unpin(path))
-	}
-	if err := os.Remove(cfg.NSDir); err != nil && !os.IsNotExist(err) {
-		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -123,7 +123,9 @@ func pins(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		paths = append(paths, filepath.Join(dir, e.Name()))
+		if !e.IsDir() { // the one of assignments
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
 	}
 	return paths, nil
 }

@@ -56,7 +56,7 @@ func Open(cfg Config, log *slog.Logger) (*Network, error) {
 	if err := mayAdminister(); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{cfg.podsDir(), cfg.NSDir} {
+	for _, dir := range []string{cfg.Dir, cfg.podsDir()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("network: %w", err)
 		}
@@ -97,7 +97,7 @@ func (n *Network) open() (err error) {
 			return fmt.Errorf("network.podCIDR %s: pod %s still has %s: set it back, or take the node down before changing it: %w",
 				n.cfg.Prefix, r.called(), r.addr(), fault.Precondition)
 		}
-		// The machine was rebooted in between: the pod is gone already.
+		// Its namespace is gone already.
 		if err := removeRecord(n.cfg.podsDir(), id); err != nil {
 			return err
 		}

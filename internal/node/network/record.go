@@ -13,8 +13,8 @@ import (
 )
 
 // record is a pod's assignment as it is written down: one file a pod, written
-// beside and renamed, so that it is there whole or not at all. It is not synced:
-// the namespaces it speaks of do not outlive the kernel either.
+// beside and renamed, so that it is there whole or not at all. It lies beside the
+// namespace that it speaks of, which does not outlive the kernel either.
 type record struct {
 	Pod
 	Attachment
