@@ -12,3 +12,18 @@ func (h *Hosts[T]) Find(host string) (T, bool) { return h.n.find(host) }
 
 // Get returns what is kept for a name, made by create when there is nothing yet.
 func (h *Hosts[T]) Get(name string, create func() T) T { return h.n.get(name, create) }
+
+// Serves tells whether there is any route for a host on a port, be it one for
+// every host.
+func (t *Table) Serves(port int, host string) bool {
+	listeners := t.ports[port]
+	if listeners == nil {
+		return false
+	}
+	hosts, ok := listeners.find(host)
+	if !ok {
+		return false
+	}
+	_, ok = hosts.find(host)
+	return ok
+}

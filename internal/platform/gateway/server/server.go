@@ -101,7 +101,10 @@ func NewWith(cfg gateway.Config, clients watch.Clients, log *slog.Logger) *Serve
 	}
 	hold := upstream.HoldConfig{Max: cfg.MaxHeld, Limit: cfg.HoldTime(), Again: time.Second}
 	s.proxy = proxy.New(proxy.Config{Hold: hold, Trusted: cfg.Trusted()}, s.waker, log)
-	s.streams = stream.New(stream.Config{Hold: hold, ProxyProtocol: cfg.Proxies(), TLS: s.tls.Load}, s.waker, log)
+	s.streams = stream.New(stream.Config{
+		Hold: hold, ProxyProtocol: cfg.Proxies(), TLS: s.tls.Load,
+		HTTPS: func(port int, name string) bool { return s.proxy.Table().Serves(port, name) },
+	}, s.waker, log)
 	s.certs.Public = s.public
 	return s
 }

@@ -111,7 +111,8 @@ func (w *sorted) hear(conn net.Conn) {
 	}
 	whole := &again{conn, read}
 	target, https := s.table.Load().byName(w.port, name)
-	if https {
+	// A client that names nobody went by address, and says only later whom it wants.
+	if https && (name == "" || s.cfg.HTTPS(w.port, name)) {
 		end()
 		w.give(whole)
 		return

@@ -36,6 +36,9 @@ type Config struct {
 	// TLS is how connections that end here are answered. It is asked for each, and
 	// may say that there is nothing yet.
 	TLS func() *tls.Config
+	// HTTPS tells whether there is anything for a name on a port. Where names are
+	// told apart, one that nobody has is refused.
+	HTTPS func(port int, name string) bool
 }
 
 // Server carries what its Table says.

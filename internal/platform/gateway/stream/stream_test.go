@@ -285,7 +285,10 @@ func secret(t *testing.T, name string, conf *tls.Config) string {
 func TestTheNameThatAClientAsksForDecides(t *testing.T) {
 	ca, roots := authority(t)
 	gateCA, gateRoots := authority(t)
-	g, port := newGate(t, Config{TLS: func() *tls.Config { return serving(gateCA) }}), freePort(t)
+	g, port := newGate(t, Config{
+		TLS:   func() *tls.Config { return serving(gateCA) },
+		HTTPS: func(_ int, name string) bool { return strings.HasSuffix(name, "example.org") },
+	}), freePort(t)
 	backend := func(name string) route.Backend {
 		return g.to(name, 1, upstream.TCP, secret(t, name, serving(ca)))
 	}
@@ -351,6 +354,7 @@ func TestTheNameThatAClientAsksForDecides(t *testing.T) {
 		old := serve()
 		check(t, shared, roots, "abc.example.com", "exact x")
 		check(t, shared, roots, "web.example.org", "https x")
+		check(t, shared, roots, "nobody.test", "refused")
 		check(t, shared, gateRoots, "ends.example.com", "plain x")
 		// A connection that is still to say its name is not lost between two servers.
 		late := dial(t, shared)
