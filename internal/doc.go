@@ -17,6 +17,7 @@
 //	platform/gateway            gives every app a name, a certificate and a route
 //	platform/gateway/route      finds the rule that a request falls under
 //	platform/gateway/upstream   keeps the places that requests go to
+//	platform/gateway/http1      reads heads of HTTP/1.1 messages that leave no doubt
 //	platform/gateway/proxy      sends requests where the routing table says
 //	platform/gateway/stream     carries connections and datagrams that are not HTTP
 //	platform/gateway/translate  makes a routing table of what users wrote
