@@ -19,7 +19,7 @@ import (
 func (a *app) appCommand() *cobra.Command {
 	c := &cobra.Command{Use: "app", Aliases: []string{"apps"}, Short: a.text.get("app.short")}
 	c.AddCommand(a.appList(), a.appShow(), a.appLogs(), a.appScale(), a.appHistory(), a.appRollback(),
-		a.appPause(), a.appResume(), a.appPromote(), a.appAbort(), a.appDelete())
+		a.appPause(), a.appResume(), a.appPromote(), a.appAbort(), a.appConfig(), a.appDelete())
 	return c
 }
 

@@ -15,6 +15,8 @@ type kept struct {
 	Revision string `json:"revision"`
 	Live     bool   `json:"live"`
 	Image    string `json:"image"`
+	Config   string `json:"config,omitempty"`
+	By       string `json:"by,omitempty"`
 	Cause    string `json:"cause,omitempty"`
 	Created  string `json:"created"`
 	Age      string `json:"-"`
@@ -37,13 +39,13 @@ func (a *app) appHistory() *cobra.Command {
 		lines := history(list.Items, now.Status.Live)
 		return a.print(lines, func() {
 			head := func(column string) string { return a.text.get("app.column." + column) }
-			t := a.table(head("revision"), head("live"), head("age"), head("image"), head("cause"))
+			t := a.table(head("revision"), head("live"), head("age"), head("by"), head("config"), head("image"), head("cause"))
 			for _, l := range lines {
 				mark := ""
 				if l.Live {
 					mark = "●"
 				}
-				t.row(l.Revision, mark, l.Age, l.Image, l.Cause)
+				t.row(l.Revision, mark, l.Age, orDash(l.By), orDash(l.Config), l.Image, l.Cause)
 			}
 			t.flush()
 		})
@@ -55,8 +57,15 @@ func history(revisions []client.KeptRevision, live string) []kept {
 	slices.SortFunc(revisions, func(x, y client.KeptRevision) int { return int(y.Revision - x.Revision) })
 	list := []kept{}
 	for _, r := range revisions {
+		if r.Labels[client.LabelConfigVersion] != "" {
+			continue // a version of the configuration
+		}
+		config := ""
+		if r.Data.Version > 0 {
+			config = versionName(r.Data.Version)
+		}
 		list = append(list, kept{
-			Revision: r.Data.Name, Live: r.Data.Name == live, Image: r.Image(),
+			By: r.Annotations[client.AnnotationChangedBy], Config: config, Revision: r.Data.Name, Live: r.Data.Name == live, Image: r.Image(),
 			Cause:   strings.TrimSpace(r.Annotations["kubernetes.io/change-cause"]),
 			Created: r.Created.Format("2006-01-02T15:04:05Z07:00"), Age: age(r.Created),
 		})

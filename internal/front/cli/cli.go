@@ -37,7 +37,9 @@ type app struct {
 	configPath string
 	kubeconfig string
 	namespace  string
-	output     string // table, json or yaml
+	// environment is the namespace that --env names.
+	environment string
+	output      string // table, json or yaml
 }
 
 // exitError carries a command's own exit code through cobra.

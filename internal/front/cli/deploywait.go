@@ -58,7 +58,7 @@ func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *p
 		case <-tick.C:
 		}
 		p.note(app.Name, a.summary(&now))
-		done, why := settled(&now, app.Generation)
+		done, why := settled(&now, &app)
 		switch {
 		case why == nil:
 			broken = time.Time{}
@@ -75,14 +75,15 @@ func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *p
 	}
 }
 
-// settled tells whether the app has come to rest since the generation was
-// asked for. An error without rest may pass.
-func settled(app *client.App, generation int64) (done bool, err error) {
+// settled tells whether the app has come to rest with what is asked for: a
+// generation of it, and a version of its configuration. An error without rest
+// may pass.
+func settled(app, asked *client.App) (done bool, err error) {
 	s := app.Status
 	if app.Deleted != nil {
 		return true, fmt.Errorf("deleted meanwhile: %w", fault.NotFound)
 	}
-	if s.ObservedGeneration < generation {
+	if s.ObservedGeneration < asked.Generation || s.Config < asked.Status.Config {
 		return false, nil
 	}
 	if r := s.Rollout; r != nil {

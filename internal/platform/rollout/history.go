@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -104,7 +105,8 @@ func (p *pass) newRevision(ctx context.Context, hash string, config map[string]s
 		}
 		rev.Digest = digest
 	}
-	history, err := object.History(p.app, rev)
+	by, cause := p.madeBy(rev)
+	history, err := object.History(p.app, rev, by, cause)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +119,18 @@ func (p *pass) newRevision(ctx context.Context, hash string, config map[string]s
 	p.event(false, "NewRevision", fmt.Sprintf("revision %s: %s", rev.Name, rev.Image()))
 	p.revisions = append([]object.Revision{rev}, p.revisions...)
 	return &p.revisions[0], p.trim(ctx)
+}
+
+// madeBy says who has asked for a revision and why: whoever has changed the app
+// or, when that is as it was, its configuration.
+func (p *pass) madeBy(rev object.Revision) (by, cause string) {
+	if len(p.revisions) > 0 && len(p.versions) > 0 {
+		last := p.revisions[0]
+		if last.Version != rev.Version && last.Restart == rev.Restart && equality.Semantic.DeepEqual(last.Spec, rev.Spec) {
+			return p.versions[0].By, p.versions[0].Cause
+		}
+	}
+	return p.app.Annotations[v1alpha1.AnnotationChangedBy], p.app.Annotations[v1alpha1.AnnotationCause]
 }
 
 // trim forgets the oldest revisions, but none that is in use.

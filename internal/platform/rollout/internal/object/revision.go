@@ -67,15 +67,18 @@ func Hash(app *v1alpha1.App, config map[string]string) string {
 // AnnotationImage is on a ControllerRevision: the image with its digest.
 const AnnotationImage = v1alpha1.Group + "/image"
 
-// History makes the object that keeps a revision.
-func History(app *v1alpha1.App, r Revision) (*appsv1.ControllerRevision, error) {
+// History makes the object that keeps a revision, with who has made it and why.
+func History(app *v1alpha1.App, r Revision, by, cause string) (*appsv1.ControllerRevision, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("revision %s: %w", r.Name, err)
 	}
 	m := meta(app, Name(app, r.Name), r.Name)
 	m.Annotations = map[string]string{}
-	if cause := app.Annotations[v1alpha1.AnnotationCause]; cause != "" {
+	if by != "" {
+		m.Annotations[v1alpha1.AnnotationChangedBy] = by
+	}
+	if cause != "" {
 		m.Annotations[v1alpha1.AnnotationCause] = cause
 	}
 	if r.Digest != "" {
