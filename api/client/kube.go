@@ -36,6 +36,12 @@ func (k *Kube) Create(ctx context.Context, path string, obj, out any) error {
 	return k.call(ctx, http.MethodPost, path, "application/json", obj, out)
 }
 
+// Put makes what is at path be obj, and reads the answer into out; either may
+// be nil.
+func (k *Kube) Put(ctx context.Context, path string, obj, out any) error {
+	return k.call(ctx, http.MethodPut, path, "application/json", obj, out)
+}
+
 // Merge changes the object at path by a JSON merge patch.
 func (k *Kube) Merge(ctx context.Context, path string, patch, out any) error {
 	return k.call(ctx, http.MethodPatch, path, "application/merge-patch+json", patch, out)

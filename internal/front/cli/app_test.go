@@ -63,7 +63,7 @@ func TestWhatAppsLookLike(t *testing.T) {
 					keptRevision(4, "registry.local/shop/web:4", "", "try the new basket"),
 					keptRevision(3, "registry.local/shop/web:3", "registry.local/shop/web@sha256:0123456789abcdef", ""),
 				}},
-				"/api/v1/namespaces/shop/services":                         object{"items": []object{aService()}},
+				"/api/v1/namespaces/shop/services":                         object{"items": []object{aService(), outside()}},
 				"/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices": object{"items": []object{aSlice()}},
 			}}
 			code, out, errOut := typed(t, api, lang, "", strings.Fields(args)...)
@@ -85,6 +85,13 @@ func aService() object {
 	return object{
 		"metadata": object{"name": "web", "namespace": "shop", "labels": object{"apps.sampan.dev/app": "web"}},
 		"spec":     object{"clusterIP": "10.43.0.7", "ports": []object{{"port": 80}, {"port": 9090}}},
+	}
+}
+
+func outside() object {
+	return object{
+		"metadata": object{"name": "db", "namespace": "shop", "labels": object{"app.kubernetes.io/managed-by": "catalog.sampan.dev"}},
+		"spec":     object{"clusterIP": "10.43.0.9", "ports": []object{{"port": 5432}}},
 	}
 }
 

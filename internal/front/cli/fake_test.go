@@ -37,10 +37,10 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case r.Method == http.MethodPatch:
+	case r.Method == http.MethodPatch || r.Method == http.MethodPut:
 		var body object
 		data, _ := io.ReadAll(r.Body)
-		if err := json.Unmarshal(data, &body); err != nil {
+		if err := json.Unmarshal(data, &body); err != nil && len(data) > 0 {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}

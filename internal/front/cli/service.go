@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sampan-cloud/sampan/api/catalog"
 	"github.com/sampan-cloud/sampan/api/client"
 )
 
@@ -25,6 +26,7 @@ type serviceLine struct {
 	Name      string   `json:"name"`
 	Namespace string   `json:"namespace"`
 	App       string   `json:"app,omitempty"`
+	Outside   bool     `json:"outside,omitempty"` // of processes outside the cluster
 	DNS       string   `json:"dns"`
 	Address   string   `json:"address"`
 	Ports     []int    `json:"ports"`
@@ -58,7 +60,7 @@ func (a *app) serviceCommand() *cobra.Command {
 	list.Aliases = []string{"ls"}
 	list.Flags().BoolVarP(&all, "all", "A", false, a.text.get("ps.all"))
 	c := &cobra.Command{Use: "service", Aliases: []string{"services"}, Short: a.text.get("service.short")}
-	c.AddCommand(a.outputFlag(list))
+	c.AddCommand(a.outputFlag(list), a.serviceShow(), a.serviceRegister(), a.serviceBeat(), a.serviceRemove())
 	return c
 }
 
@@ -68,7 +70,8 @@ func registry(services []client.Service, slicesOf []endpointSlice) []serviceLine
 	for _, s := range services {
 		l := serviceLine{
 			Name: s.Name, Namespace: s.Namespace, App: s.Labels[client.LabelApp],
-			DNS: s.Name + "." + s.Namespace, Address: s.Spec.ClusterIP, Ports: []int{}, Addresses: []string{},
+			Outside: s.Labels[client.LabelManagedBy] == catalog.ManagedBy,
+			DNS:     s.Name + "." + s.Namespace, Address: s.Spec.ClusterIP, Ports: []int{}, Addresses: []string{},
 		}
 		for _, p := range s.Spec.Ports {
 			l.Ports = append(l.Ports, p.Port)
@@ -100,8 +103,12 @@ func (a *app) showServices(list []serviceLine, all bool) {
 		if all {
 			name = l.Namespace + "/" + name
 		}
+		app := l.App
+		if l.Outside {
+			app = a.text.get("service.outside")
+		}
 		ports := strings.Trim(strings.ReplaceAll(fmt.Sprint(l.Ports), " ", ","), "[]")
-		t.row(name, l.App, l.DNS, l.Address, ports, fmt.Sprintf("%d/%d", l.Ready, l.Endpoints))
+		t.row(name, app, l.DNS, l.Address, ports, fmt.Sprintf("%d/%d", l.Ready, l.Endpoints))
 	}
 	t.flush()
 }
