@@ -54,7 +54,7 @@ func (s *Store) Collect(ctx context.Context, keep map[string]bool) (freed int64,
 		if err := ctx.Err(); err != nil {
 			return freed, fmt.Errorf("collect layers: %w", err)
 		}
-		if err := s.discard("snapshots", l.n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.discard("snapshots", l); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return freed, fmt.Errorf("collect layer %s: %w", l.Key, err)
 		}
 		delete(s.layers, l.Key)
@@ -95,15 +95,28 @@ func (s *Store) empty(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := s.disk.RemoveAll(s.path("trash", d.Name())); err != nil {
+		if err := s.delete(d.Name()); err != nil {
 			s.log.Warn("cannot delete a removed snapshot; will try again", "snapshot", d.Name(), "err", err)
 		}
 	}
 }
 
-// discard throws entry n away by one rename.
-func (s *Store) discard(from string, n uint64) error {
-	return s.disk.Rename(s.path(from, num(n)), s.path("trash", num(n)))
+// discard throws an entry away by one rename.
+func (s *Store) discard(from string, e *entry) error {
+	name := num(e.n)
+	if from == "snapshots" {
+		name = e.dir()
+	}
+	return s.disk.Rename(s.path(from, name), s.path("trash", num(e.n)))
+}
+
+// delete deletes an entry that was thrown away. What a crash leaves of the second
+// half, the next start deletes.
+func (s *Store) delete(n string) error {
+	if err := s.disk.RemoveAll(s.path("trash", n)); err != nil {
+		return err
+	}
+	return s.disk.RemoveAll(s.path("work", n))
 }
 
 // rouse tells Run that there is trash.

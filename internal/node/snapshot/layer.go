@@ -54,7 +54,7 @@ func (s *Store) claim(ctx context.Context, key, parent string) (e *entry, lowers
 	if lowers, err = s.stack(parent); err != nil {
 		return nil, nil, false, err
 	}
-	return s.enter(record{Kind: layer, Key: key, Parent: parent}), lowers, false, nil
+	return s.enter(record{Kind: layer, Key: key, Parent: parent}, lowers[0]), lowers, false, nil
 }
 
 func (s *Store) fill(ctx context.Context, e *entry, lowers []uint64, fill func(context.Context, string, []string) error) error {

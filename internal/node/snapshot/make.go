@@ -5,19 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
-// build makes the directory of e in new/. Its root directory starts as a copy
-// of the layer's below, without the files: overlay shows the topmost one's
-// owner and mode.
+// build makes the directory of e in new/. The root of its files starts as a copy
+// of the layer's below, without the files: overlay shows the topmost one's owner
+// and mode.
 func (s *Store) build(e *entry, lowers []uint64) error {
 	dir := s.path("new", num(e.n))
-	if err := s.disk.Mkdir(dir, 0o700); err != nil {
-		return err
+	files := dir
+	if e.Kind == layer {
+		if err := s.disk.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+		files = filepath.Join(dir, "fs")
 	}
-	files := s.path("new", num(e.n), "fs")
 	if err := s.disk.Mkdir(files, 0o755); err != nil {
 		return err
 	}
@@ -27,27 +31,27 @@ func (s *Store) build(e *entry, lowers []uint64) error {
 		}
 	}
 	if e.Kind == writable {
-		return s.disk.Mkdir(s.path("new", num(e.n), "work"), 0o700)
+		return s.disk.Mkdir(s.path("work", num(e.n)), 0o700)
 	}
 	return nil
 }
 
-// publish writes the record of e, which build has made, and makes it real.
+// publish makes e, which build has made, real.
 func (s *Store) publish(e *entry) error {
-	data, err := json.Marshal(e.record)
-	if err != nil {
-		return err
-	}
-	if err := s.disk.WriteFile(s.path("new", num(e.n), "record"), data); err != nil {
-		return err
-	}
 	if e.Kind == layer {
+		data, err := json.Marshal(e.record)
+		if err != nil {
+			return err
+		}
+		if err := s.disk.WriteFile(s.path("new", num(e.n), "record"), data); err != nil {
+			return err
+		}
 		// Not fsync of each file: a layer has tens of thousands.
 		if err := s.disk.SyncAll(s.path("new")); err != nil {
 			return err
 		}
 	}
-	if err := s.disk.Rename(s.path("new", num(e.n)), s.path("snapshots", num(e.n))); err != nil {
+	if err := s.disk.Rename(s.path("new", num(e.n)), s.path("snapshots", e.dir())); err != nil {
 		return err
 	}
 	if e.Kind == layer {
@@ -61,11 +65,11 @@ func (s *Store) publish(e *entry) error {
 func (s *Store) abandon(e *entry) {
 	var err error
 	for _, where := range []string{"new", "snapshots"} {
-		if moved := s.discard(where, e.n); !errors.Is(moved, fs.ErrNotExist) {
+		if moved := s.discard(where, e); !errors.Is(moved, fs.ErrNotExist) {
 			err = errors.Join(err, moved)
 		}
 	}
-	if err = errors.Join(err, s.disk.RemoveAll(s.path("trash", num(e.n)))); err != nil {
+	if err = errors.Join(err, s.delete(num(e.n))); err != nil {
 		s.log.Warn("cannot delete a half-made snapshot; the next start will", "snapshot", e.n, "err", err)
 	}
 }
@@ -87,5 +91,5 @@ func (s *Store) stack(key string) ([]uint64, error) {
 	return ns, nil
 }
 
-// files is where the files of entry n are.
+// files is where the files of layer n are.
 func (s *Store) files(n uint64) string { return s.path("snapshots", num(n), "fs") }

@@ -27,7 +27,7 @@ func (s *Store) prepare(ctx context.Context, k kind, name, parent string) (Mount
 	fail := func(err error) (Mount, error) {
 		return Mount{}, fmt.Errorf("prepare filesystem %q: %w", name, exhausted(err))
 	}
-	if name == "" {
+	if name == "" || len(escape(name)) > maxName {
 		return fail(fault.Invalid)
 	}
 	for {
@@ -39,7 +39,7 @@ func (s *Store) prepare(ctx context.Context, k kind, name, parent string) (Mount
 		}
 		e, there := s.mounts[name]
 		if !there {
-			e = s.enter(record{Kind: k, Key: name, Parent: parent})
+			e = s.enter(record{Kind: k, Key: name, Parent: parent}, lowers[0])
 		}
 		s.mu.Unlock()
 		if !there {
@@ -70,11 +70,10 @@ func (s *Store) prepare(ctx context.Context, k kind, name, parent string) (Mount
 // and serves as its topmost layer: overlay refuses to show a single one.
 func (s *Store) mount(e *entry, lowers []uint64) Mount {
 	m := Mount{Base: s.path("snapshots")}
-	own := num(e.n) + "/fs"
 	if e.Kind == view {
-		m.Lower = append(m.Lower, own)
+		m.Lower = append(m.Lower, e.dir())
 	} else {
-		m.Upper, m.Work = own, num(e.n)+"/work"
+		m.Upper, m.Work = e.dir(), "../work/"+num(e.n)
 	}
 	for _, n := range lowers {
 		m.Lower = append(m.Lower, num(n)+"/fs")
@@ -98,7 +97,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	if !ok {
 		return nil
 	}
-	if err := s.discard("snapshots", e.n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.discard("snapshots", e); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove filesystem %q: %w", name, err)
 	}
 	delete(s.mounts, name)
@@ -114,7 +113,7 @@ func (s *Store) Usage(_ context.Context, name string) (Usage, error) {
 	if !ok || !e.settled() {
 		return Usage{}, fmt.Errorf("filesystem %q: %w", name, fault.NotFound)
 	}
-	bytes, inodes, err := measure(s.files(e.n))
+	bytes, inodes, err := measure(s.path("snapshots", e.dir()))
 	if err != nil {
 		return Usage{}, fmt.Errorf("measure filesystem %q: %w", name, err)
 	}

@@ -207,6 +207,9 @@ func cutAfter(t *testing.T, steps int, loseNames bool) bool {
 	if got, want := len(entries(t, s, "snapshots")), 5; got != want { // base, a, b, m, v
 		t.Errorf("%d entries on disk, want %d", got, want)
 	}
+	if got, want := len(entries(t, s, "work")), 1; got != want { // m
+		t.Errorf("%d of overlay's own directories, want %d", got, want)
+	}
 	return over
 }
 

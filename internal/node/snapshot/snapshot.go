@@ -5,16 +5,19 @@
 // empty directory on committed layers; removing it deletes that directory and
 // nothing else, so a crash in between loses at most one container's writes.
 //
-// On disk a layer and a prepared filesystem look alike: a directory with a
-// number for a name, which holds the files (fs), overlay's own directory (work)
-// and a record of what it is. It is built in new/ and becomes real by one
-// rename to snapshots/; it ceases to be by one rename to trash/. So there is no
-// index that could disagree with the directories: Open reads the records.
+// On disk each is an entry: a directory that begins with a number, built in new/.
+// It becomes real by one rename to snapshots/ and ceases to be by one rename to
+// trash/. So there is no index that could disagree with the directories: Open
+// reads them.
 //
-//	new/7             being built; thrown away by the next Open
-//	snapshots/0/fs    the empty directory under what has no parent
-//	snapshots/3       a layer or a prepared filesystem
-//	trash/5           deleted by Run when it comes to it
+//	new/7                 being built; thrown away by the next Open
+//	snapshots/0/fs        the empty directory under what has no parent
+//	snapshots/3           a layer: its files (fs) and a record of what it is
+//	snapshots/5.w.3.NAME  the files of a prepared filesystem on layer 3; its name
+//	                      is its record, for a file more would be another inode
+//	                      with each container; .v. is a view
+//	work/5                overlay's own directory for it
+//	trash/5               deleted by Run when it comes to it
 //
 // Layers are on the medium before they are real (syncfs, rename, fsync of the
 // directory): a power cut never leaves one with holes. Prepared filesystems are

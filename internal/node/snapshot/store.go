@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -40,11 +41,12 @@ type Store struct {
 type entry struct {
 	record
 	n    uint64
+	on   uint64        // the number of the layer below
 	done chan struct{} // closed once it is on disk, or err says why it is not
 	err  error
 }
 
-// record is what the file of that name in an entry's directory says.
+// record is what the file of that name in a layer's directory says.
 type record struct {
 	Kind   kind   `json:"kind"`
 	Key    string `json:"key"`              // a layer's key, a filesystem's name
@@ -84,7 +86,7 @@ func open(cfg Config, d disk, log *slog.Logger) (*Store, error) {
 		root: root, disk: d, log: log, wake: make(chan struct{}, 1), next: base + 1,
 		layers: make(map[string]*entry), mounts: make(map[string]*entry),
 	}
-	for _, dir := range []string{"new", "snapshots", "trash"} {
+	for _, dir := range []string{"new", "snapshots", "work", "trash"} {
 		// 0700: the files of images include set-user-ID programs.
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			return nil, err
@@ -117,10 +119,97 @@ func (s *Store) acquire() error {
 // Close lets go of the store. Nothing on disk changes.
 func (s *Store) Close() error { return s.lock.Close() }
 
-// load clears what the last process left half-made and reads the records.
+// load clears what the last process left half-made and reads the entries.
 func (s *Store) load() error {
+	if err := s.clearNew(); err != nil {
+		return err
+	}
+	if err := s.checkKernel(); err != nil {
+		return err
+	}
+	names, err := os.ReadDir(s.path("snapshots"))
+	if err != nil {
+		return err
+	}
+	layers, mounts := map[uint64]*entry{base: {}}, []*entry{}
+	for _, d := range names {
+		e, err := s.read(d.Name())
+		if err != nil {
+			return err
+		}
+		switch {
+		case e == nil:
+			continue
+		case e.Kind == layer:
+			layers[e.n] = e
+			s.layers[e.Key] = e
+		default:
+			mounts = append(mounts, e)
+		}
+		s.next = max(s.next, e.n+1)
+	}
+	for _, e := range mounts {
+		if err := s.adopt(e, layers[e.on]); err != nil {
+			return err
+		}
+	}
+	if err := s.clearWork(); err != nil {
+		return err
+	}
+	s.rouse()
+	return s.makeBase()
+}
+
+// read makes an entry of what is in snapshots/. It returns nil for what is none.
+func (s *Store) read(name string) (*entry, error) {
+	if e, ok := parseMount(name); ok {
+		return e, nil
+	}
+	n, err := strconv.ParseUint(name, 10, 64)
+	if err != nil || n == base {
+		return nil, nil
+	}
+	e := made(n)
+	data, err := os.ReadFile(s.path("snapshots", name, "record"))
+	if err == nil {
+		err = json.Unmarshal(data, &e.record)
+	}
+	if err != nil {
+		// It is made again when an image needs it.
+		s.log.Warn("dropping a layer whose record cannot be read", "snapshot", n, "err", err)
+		e.Kind = layer
+		return nil, s.discard("snapshots", e)
+	}
+	if e.Kind != layer {
+		return nil, fmt.Errorf("snapshot %d is a %q: made by a newer version: %w", n, e.Kind, fault.Unsupported)
+	}
+	return e, nil
+}
+
+// adopt takes a prepared filesystem, found on disk, into the map.
+func (s *Store) adopt(e, below *entry) error {
+	if below == nil {
+		// Only a power cut does this: removing the one was forgotten, removing the
+		// other was not.
+		s.log.Warn("dropping a filesystem whose layer is gone", "snapshot", e.n, "name", e.Key)
+		return s.discard("snapshots", e)
+	}
+	e.Parent = below.Key
+	s.mounts[e.Key] = e
+	if e.Kind != writable {
+		return nil
+	}
+	// The same: its name was on the medium, and this one's not yet.
+	if err := s.disk.Mkdir(s.path("work", num(e.n)), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// clearNew throws away what was being built.
+func (s *Store) clearNew() error {
 	for _, dir := range []string{"trash", "new"} {
-		names, err := os.ReadDir(filepath.Join(s.root, dir))
+		names, err := os.ReadDir(s.path(dir))
 		if err != nil {
 			return err
 		}
@@ -131,54 +220,32 @@ func (s *Store) load() error {
 			}
 			s.next = max(s.next, n+1)
 			if dir == "new" {
-				if err := s.discard("new", n); err != nil {
+				if err := s.disk.Rename(s.path("new", d.Name()), s.path("trash", d.Name())); err != nil {
 					return err
 				}
 			}
 		}
 	}
-	if err := s.checkKernel(); err != nil {
-		return err
-	}
-	names, err := os.ReadDir(s.path("snapshots"))
-	if err != nil {
-		return err
-	}
-	for _, d := range names {
-		n, err := strconv.ParseUint(d.Name(), 10, 64)
-		if err != nil || n == base {
-			continue
-		}
-		s.next = max(s.next, n+1)
-		if err := s.adopt(n); err != nil {
-			return err
-		}
-	}
-	s.rouse()
-	return s.makeBase()
+	return nil
 }
 
-// adopt takes entry n, found on disk, into the maps.
-func (s *Store) adopt(n uint64) error {
-	e := &entry{n: n, done: make(chan struct{})}
-	close(e.done)
-	data, err := os.ReadFile(s.path("snapshots", num(n), "record"))
-	if err == nil {
-		err = json.Unmarshal(data, &e.record)
-	}
+// clearWork deletes overlay's directories of filesystems that are no more.
+func (s *Store) clearWork() error {
+	names, err := os.ReadDir(s.path("work"))
 	if err != nil {
-		// Only a power cut right after Prepare does this: its record was not on
-		// the medium yet, so neither were any files.
-		s.log.Warn("dropping a filesystem that was cut off while it was made", "snapshot", n, "err", err)
-		return s.discard("snapshots", n)
+		return err
 	}
-	switch e.Kind {
-	case layer:
-		s.layers[e.Key] = e
-	case writable, view:
-		s.mounts[e.Key] = e
-	default:
-		return fmt.Errorf("snapshot %d is a %q: made by a newer version: %w", n, e.Kind, fault.Unsupported)
+	used := map[string]bool{}
+	for _, e := range s.mounts {
+		used[num(e.n)] = true
+	}
+	for _, d := range names {
+		if used[d.Name()] {
+			continue
+		}
+		if err := s.disk.RemoveAll(s.path("work", d.Name())); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -192,10 +259,10 @@ func (s *Store) makeBase() error {
 	return nil
 }
 
-// enter makes an entry that others can wait for. The caller holds s.mu, and
-// must call settle.
-func (s *Store) enter(r record) *entry {
-	e := &entry{record: r, n: s.next, done: make(chan struct{})}
+// enter makes an entry, on the layer with the number on, that others can wait
+// for. The caller holds s.mu, and must call settle.
+func (s *Store) enter(r record, on uint64) *entry {
+	e := &entry{record: r, n: s.next, on: on, done: make(chan struct{})}
 	s.next++
 	s.table(r.Kind)[r.Key] = e
 	return e
