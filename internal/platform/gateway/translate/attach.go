@@ -18,11 +18,11 @@ func (t *translation) attach(kind string, meta *metav1.ObjectMeta, spec *gw.Comm
 	var out []gw.RouteParentStatus
 	attached := map[*listener]bool{}
 	for _, ref := range spec.ParentRefs {
-		g := t.parent(meta.Namespace, ref)
-		if g == nil {
+		parent := t.parent(meta.Namespace, ref)
+		if parent == nil {
 			continue
 		}
-		accepted := t.attachTo(g, kind, meta.Namespace, ref, r, attached, !refs.invalid.ok())
+		accepted := t.attachTo(parent, kind, meta.Namespace, ref, r, attached, !refs.invalid.ok())
 		if accepted.ok() {
 			accepted = refs.invalid
 		}
@@ -46,20 +46,30 @@ func judged(parents []gw.RouteParentStatus) bool {
 	return slices.ContainsFunc(parents, func(p gw.RouteParentStatus) bool { return p.ControllerName == api.Controller })
 }
 
-// parent returns the Gateway that a route names, when it is ours.
-func (t *translation) parent(namespace string, ref gw.ParentReference) *gateway {
-	if ref.Group != nil && *ref.Group != gw.GroupName || ref.Kind != nil && *ref.Kind != "Gateway" {
+// parentKey is how routes name a parent.
+type parentKey struct {
+	kind string
+	types.NamespacedName
+}
+
+// parent returns what a route names, when it is ours.
+func (t *translation) parent(namespace string, ref gw.ParentReference) *owner {
+	if ref.Group != nil && *ref.Group != gw.GroupName {
 		return nil
+	}
+	kind := "Gateway"
+	if ref.Kind != nil {
+		kind = string(*ref.Kind)
 	}
 	if ref.Namespace != nil {
 		namespace = string(*ref.Namespace)
 	}
-	return t.gateways[types.NamespacedName{Namespace: namespace, Name: string(ref.Name)}]
+	return t.owners[parentKey{kind, types.NamespacedName{Namespace: namespace, Name: string(ref.Name)}}]
 }
 
-func (t *translation) attachTo(g *gateway, kind, namespace string, ref gw.ParentReference, r *route.Route, attached map[*listener]bool, invalid bool) verdict {
+func (t *translation) attachTo(parent *owner, kind, namespace string, ref gw.ParentReference, r *route.Route, attached map[*listener]bool, invalid bool) verdict {
 	var named, allowed, hosted int
-	for _, l := range g.listeners {
+	for _, l := range parent.listeners {
 		if ref.SectionName != nil && *ref.SectionName != l.spec.Name || ref.Port != nil && int(*ref.Port) != l.port {
 			continue
 		}
@@ -81,9 +91,9 @@ func (t *translation) attachTo(g *gateway, kind, namespace string, ref gw.Parent
 	}
 	switch {
 	case named == 0:
-		return verdict{string(gw.RouteReasonNoMatchingParent), fmt.Sprintf("Gateway %s/%s has no such listener", g.Namespace, g.Name)}
+		return verdict{string(gw.RouteReasonNoMatchingParent), fmt.Sprintf("%s has no such listener", parent)}
 	case allowed == 0:
-		return verdict{string(gw.RouteReasonNotAllowedByListeners), fmt.Sprintf("no listener of Gateway %s/%s allows a %s of namespace %s", g.Namespace, g.Name, kind, namespace)}
+		return verdict{string(gw.RouteReasonNotAllowedByListeners), fmt.Sprintf("no listener of %s allows a %s of namespace %s", parent, kind, namespace)}
 	case hosted == 0:
 		return verdict{string(gw.RouteReasonNoMatchingListenerHostname), "no listener serves any of the route's hostnames"}
 	}

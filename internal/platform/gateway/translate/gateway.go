@@ -20,14 +20,27 @@ import (
 // gateway is a Gateway that is ours.
 type gateway struct {
 	*gw.Gateway
-	listeners []*listener
-	refused   string // why it is not accepted; empty when it is
-	reason    gw.GatewayConditionReason
+	owner
+	refused string // why it is not accepted; empty when it is
+	reason  gw.GatewayConditionReason
+	sets    int32 // ListenerSets that are attached
 }
+
+// owner is the object that listeners belong to: a Gateway, or a ListenerSet of
+// one. Routes name it as their parent.
+type owner struct {
+	kind       string
+	name       types.NamespacedName
+	generation int64
+	gateway    *gateway
+	listeners  []*listener
+}
+
+func (o *owner) String() string { return o.kind + " " + o.name.String() }
 
 // listener is one of a Gateway's listeners, and what becomes of it.
 type listener struct {
-	gateway  *gateway
+	owner    *owner
 	spec     *gw.Listener
 	port     int
 	hostname string
@@ -51,7 +64,7 @@ func (v verdict) ok() bool { return v.reason == "" }
 
 // serves tells whether requests are taken on the listener.
 func (l *listener) serves() bool {
-	return l.gateway.refused == "" && l.accepted.ok() && l.conflicted.ok() && l.resolvedEnough()
+	return l.owner.gateway.refused == "" && l.accepted.ok() && l.conflicted.ok() && l.resolvedEnough()
 }
 
 // resolvedEnough tells whether what could be resolved is enough to serve: a
@@ -75,20 +88,26 @@ func (t *translation) takeGateways() {
 			continue
 		}
 		own := &gateway{Gateway: g}
+		own.owner = owner{kind: "Gateway", name: types.NamespacedName{Namespace: g.Namespace, Name: g.Name}, generation: g.Generation, gateway: own}
 		own.check(t)
-		t.gateways[types.NamespacedName{Namespace: g.Namespace, Name: g.Name}] = own
+		t.owners[parentKey{"Gateway", own.name}] = &own.owner
 		t.order = append(t.order, own)
 	}
 	slices.SortFunc(t.order, func(a, b *gateway) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
+	sets := t.takeListenerSets()
 	ports := map[place]*listener{} // who was the first on it
 	for _, g := range t.order {
 		for i := range g.Spec.Listeners {
-			g.listeners = append(g.listeners, t.listener(g, &g.Spec.Listeners[i]))
+			g.listeners = append(g.listeners, t.listener(&g.owner, &g.Spec.Listeners[i]))
 		}
 		clash(g.listeners)
-		for _, l := range g.listeners {
+		all := slices.Clone(g.listeners)
+		for _, set := range sets[g] {
+			all = set.take(t, all)
+		}
+		for _, l := range all {
 			first, taken := ports[l.place()]
 			switch {
 			case !l.accepted.ok() || !l.conflicted.ok() || g.refused != "":
@@ -96,10 +115,10 @@ func (t *translation) takeGateways() {
 				ports[l.place()] = l
 			case layer(first.protocol) != layer(l.protocol):
 				// All Gateways listen on the nodes' own addresses.
-				l.accepted = verdict{string(gw.ListenerReasonPortUnavailable), fmt.Sprintf("port %d is used for %s by Gateway %s/%s", l.port, first.protocol, first.gateway.Namespace, first.gateway.Name)}
+				l.accepted = verdict{string(gw.ListenerReasonPortUnavailable), fmt.Sprintf("port %d is used for %s by %s", l.port, first.protocol, first.owner)}
 			}
 		}
-		t.listeners = append(t.listeners, g.listeners...)
+		t.listeners = append(t.listeners, all...)
 	}
 }
 
@@ -132,8 +151,8 @@ func (g *gateway) check(t *translation) {
 	}
 }
 
-func (t *translation) listener(g *gateway, spec *gw.Listener) *listener {
-	l := &listener{gateway: g, spec: spec, port: int(spec.Port), protocol: spec.Protocol}
+func (t *translation) listener(o *owner, spec *gw.Listener) *listener {
+	l := &listener{owner: o, spec: spec, port: int(spec.Port), protocol: spec.Protocol}
 	if spec.Hostname != nil {
 		l.hostname = strings.ToLower(string(*spec.Hostname))
 	}
@@ -219,11 +238,11 @@ func (t *translation) takeCertificates(l *listener) {
 			bad(gw.ListenerReasonInvalidCertificateRef, "%s: only Secrets hold certificates", ref.Name)
 			return
 		}
-		namespace := l.gateway.Namespace
+		namespace := l.owner.name.Namespace
 		if ref.Namespace != nil {
 			namespace = string(*ref.Namespace)
 		}
-		if !t.granted(gw.GroupName, "Gateway", l.gateway.Namespace, "", "Secret", namespace, string(ref.Name)) {
+		if !t.granted(gw.GroupName, l.owner.kind, l.owner.name.Namespace, "", "Secret", namespace, string(ref.Name)) {
 			bad(gw.ListenerReasonRefNotPermitted, "no ReferenceGrant in %s allows Secret %s", namespace, ref.Name)
 			return
 		}
@@ -251,19 +270,23 @@ func (t *translation) takeCertificates(l *listener) {
 func clash(ls []*listener) {
 	for i, a := range ls {
 		for _, b := range ls[i+1:] {
-			if a.place() != b.place() {
-				continue
-			}
-			switch {
-			case layer(a.protocol) != layer(b.protocol):
-				v := verdict{string(gw.ListenerReasonProtocolConflict), fmt.Sprintf("port %d has listeners of different protocols", a.port)}
-				a.conflicted, b.conflicted = v, v
-			case a.hostname == b.hostname:
-				v := verdict{string(gw.ListenerReasonHostnameConflict), fmt.Sprintf("port %d has two listeners for host %q", a.port, a.hostname)}
+			if v := a.against(b); !v.ok() {
 				a.conflicted, b.conflicted = v, v
 			}
 		}
 	}
+}
+
+// against tells why two listeners cannot be told apart.
+func (l *listener) against(other *listener) verdict {
+	switch {
+	case l.place() != other.place():
+	case layer(l.protocol) != layer(other.protocol):
+		return verdict{string(gw.ListenerReasonProtocolConflict), fmt.Sprintf("port %d has listeners of different protocols", l.port)}
+	case l.hostname == other.hostname:
+		return verdict{string(gw.ListenerReasonHostnameConflict), fmt.Sprintf("port %d has two listeners for host %q", l.port, l.hostname)}
+	}
+	return verdict{}
 }
 
 // allows tells whether a route of a kind and namespace may be attached.
@@ -279,7 +302,7 @@ func (t *translation) allows(l *listener, kind, namespace string) bool {
 	case gw.NamespacesFromAll:
 		return true
 	case gw.NamespacesFromSame:
-		return namespace == l.gateway.Namespace
+		return namespace == l.owner.name.Namespace
 	case gw.NamespacesFromSelector:
 		ns := t.Namespace(namespace)
 		return ns != nil && l.selector != nil && l.selector.Matches(labels.Set(ns.Labels))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 )
 
@@ -31,7 +30,7 @@ func classStatus(c *gw.GatewayClass) gw.GatewayClassStatus {
 // tellGateways writes the status of each Gateway.
 func (t *translation) tellGateways() {
 	for _, g := range t.order {
-		t.out.Status.Gateways[types.NamespacedName{Namespace: g.Namespace, Name: g.Name}] = t.gatewayStatus(g)
+		t.out.Status.Gateways[g.name] = t.gatewayStatus(g)
 	}
 }
 
@@ -40,7 +39,9 @@ func (t *translation) gatewayStatus(g *gateway) gw.GatewayStatus {
 	var accepted, programmed verdict
 	serving := 0
 	for _, l := range g.listeners {
-		s.Listeners = append(s.Listeners, l.status())
+		s.Listeners = append(s.Listeners, gw.ListenerStatus{
+			Name: l.spec.Name, SupportedKinds: l.kinds, AttachedRoutes: l.attached, Conditions: l.conditions(),
+		})
 		if l.serves() {
 			serving++
 		}
@@ -67,6 +68,7 @@ func (t *translation) gatewayStatus(g *gateway) gw.GatewayStatus {
 		good = string(gw.GatewayReasonListenersNotValid)
 	}
 	s.Addresses = addresses
+	s.AttachedListenerSets = &g.sets
 	s.Conditions = []metav1.Condition{
 		condition(string(gw.GatewayConditionAccepted), accepted, good, g.Generation),
 		condition(string(gw.GatewayConditionProgrammed), programmed, string(gw.GatewayReasonProgrammed), g.Generation),
@@ -96,8 +98,9 @@ func (t *translation) addresses(g *gateway) (have []gw.GatewayStatusAddress, unu
 	return have, unusable
 }
 
-func (l *listener) status() gw.ListenerStatus {
-	generation := l.gateway.Generation
+// conditions are what a listener says of itself.
+func (l *listener) conditions() []metav1.Condition {
+	generation := l.owner.generation
 	var programmed verdict
 	if !l.serves() {
 		programmed = verdict{string(gw.ListenerReasonInvalid), "the listener cannot be served"}
@@ -109,17 +112,15 @@ func (l *listener) status() gw.ListenerStatus {
 	accepted := l.accepted
 	if !l.conflicted.ok() {
 		conflicted.Status, conflicted.Reason, conflicted.Message = metav1.ConditionTrue, l.conflicted.reason, l.conflicted.message
+		programmed = l.conflicted
 		if accepted.ok() {
 			accepted = l.conflicted
 		}
 	}
-	return gw.ListenerStatus{
-		Name: l.spec.Name, SupportedKinds: l.kinds, AttachedRoutes: l.attached,
-		Conditions: []metav1.Condition{
-			condition(string(gw.ListenerConditionAccepted), accepted, string(gw.ListenerReasonAccepted), generation),
-			condition(string(gw.ListenerConditionProgrammed), programmed, string(gw.ListenerReasonProgrammed), generation),
-			condition(string(gw.ListenerConditionResolvedRefs), l.resolved, string(gw.ListenerReasonResolvedRefs), generation),
-			conflicted,
-		},
+	return []metav1.Condition{
+		condition(string(gw.ListenerConditionAccepted), accepted, string(gw.ListenerReasonAccepted), generation),
+		condition(string(gw.ListenerConditionProgrammed), programmed, string(gw.ListenerReasonProgrammed), generation),
+		condition(string(gw.ListenerConditionResolvedRefs), l.resolved, string(gw.ListenerReasonResolvedRefs), generation),
+		conflicted,
 	}
 }

@@ -26,6 +26,7 @@ import (
 type Objects struct {
 	Classes    []*gw.GatewayClass
 	Gateways   []*gw.Gateway
+	Sets       []*gw.ListenerSet
 	HTTPRoutes []*gw.HTTPRoute
 	GRPCRoutes []*gw.GRPCRoute
 	TLSRoutes  []*gw.TLSRoute
@@ -78,6 +79,7 @@ type Certificate struct {
 type Status struct {
 	Classes    map[string]gw.GatewayClassStatus
 	Gateways   map[types.NamespacedName]gw.GatewayStatus
+	Sets       map[types.NamespacedName]gw.ListenerSetStatus
 	HTTPRoutes map[types.NamespacedName]gw.RouteStatus
 	GRPCRoutes map[types.NamespacedName]gw.RouteStatus
 	TLSRoutes  map[types.NamespacedName]gw.RouteStatus
@@ -92,9 +94,10 @@ type translation struct {
 	set      *upstream.Set
 	settings Settings
 
-	gateways  map[types.NamespacedName]*gateway
+	owners    map[parentKey]*owner
 	order     []*gateway // the older first
 	grants    map[grantKey][]gw.ReferenceGrantTo
+	sets      []*listenerSet
 	listeners []*listener
 	routes    map[*route.Route][]*gw.RouteParentStatus
 	out       Result
@@ -102,9 +105,9 @@ type translation struct {
 
 // Translate makes a table whose backends are those of set.
 func Translate(o Objects, settings Settings, set *upstream.Set) Result {
-	t := &translation{Objects: o, set: set, settings: settings, gateways: map[types.NamespacedName]*gateway{}, routes: map[*route.Route][]*gw.RouteParentStatus{}}
+	t := &translation{Objects: o, set: set, settings: settings, owners: map[parentKey]*owner{}, routes: map[*route.Route][]*gw.RouteParentStatus{}}
 	t.out.Status = Status{
-		Classes: map[string]gw.GatewayClassStatus{}, Gateways: map[types.NamespacedName]gw.GatewayStatus{},
+		Classes: map[string]gw.GatewayClassStatus{}, Gateways: map[types.NamespacedName]gw.GatewayStatus{}, Sets: map[types.NamespacedName]gw.ListenerSetStatus{},
 		HTTPRoutes: map[types.NamespacedName]gw.RouteStatus{}, GRPCRoutes: map[types.NamespacedName]gw.RouteStatus{},
 		TLSRoutes: map[types.NamespacedName]gw.RouteStatus{}, TCPRoutes: map[types.NamespacedName]gw.RouteStatus{}, UDPRoutes: map[types.NamespacedName]gw.RouteStatus{},
 		Ingresses: map[types.NamespacedName]networkingv1.IngressLoadBalancerStatus{},
@@ -129,6 +132,7 @@ func Translate(o Objects, settings Settings, set *upstream.Set) Result {
 	t.out.Streams, more = stream.Build(streams)
 	t.tellConflicts(append(conflicts, more...))
 	t.leaveDatagrams()
+	t.tellSets()
 	t.tellGateways()
 	return t.out
 }

@@ -63,6 +63,22 @@ func gatewayStatus(have, want gw.GatewayStatus) gw.GatewayStatus {
 		}
 		l.Conditions = merge(before, l.Conditions)
 	}
-	want.AttachedListenerSets = have.AttachedListenerSets
+	return want
+}
+
+// setStatus merges the conditions of a ListenerSet and of its listeners.
+func setStatus(have, want gw.ListenerSetStatus) gw.ListenerSetStatus {
+	want.Conditions = merge(have.Conditions, want.Conditions)
+	want.Listeners = slices.Clone(want.Listeners)
+	for i := range want.Listeners {
+		l := &want.Listeners[i]
+		var before []metav1.Condition
+		for _, h := range have.Listeners {
+			if h.Name == l.Name {
+				before = h.Conditions
+			}
+		}
+		l.Conditions = merge(before, l.Conditions)
+	}
 	return want
 }

@@ -19,6 +19,7 @@ func (w *Watcher) objects() translate.Objects {
 	return translate.Objects{
 		Classes:        list[gw.GatewayClass](api.GatewayClasses().Informer()),
 		Gateways:       list[gw.Gateway](api.Gateways().Informer()),
+		Sets:           list[gw.ListenerSet](api.ListenerSets().Informer()),
 		HTTPRoutes:     list[gw.HTTPRoute](api.HTTPRoutes().Informer()),
 		GRPCRoutes:     list[gw.GRPCRoute](api.GRPCRoutes().Informer()),
 		TLSRoutes:      list[gw.TLSRoute](api.TLSRoutes().Informer()),

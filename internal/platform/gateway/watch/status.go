@@ -34,6 +34,7 @@ func newWriter(clients Clients, known known, log *slog.Logger) *writer {
 type known struct {
 	class     func(name string) *gw.GatewayClass
 	gateway   func(types.NamespacedName) *gw.Gateway
+	set       func(types.NamespacedName) *gw.ListenerSet
 	httpRoute func(types.NamespacedName) *gw.HTTPRoute
 	grpcRoute func(types.NamespacedName) *gw.GRPCRoute
 	tlsRoute  func(types.NamespacedName) *gw.TLSRoute
@@ -103,6 +104,17 @@ func (w *writer) all(ctx context.Context, s translate.Status) error {
 				return changed
 			},
 			func(o *gw.Gateway) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
+	}
+	for name, want := range s.Sets {
+		c := api.ListenerSets(name.Namespace)
+		note(update(known.set(name), func() (*gw.ListenerSet, error) { return c.Get(ctx, name.Name, get) },
+			func(o *gw.ListenerSet) bool {
+				next := setStatus(o.Status, want)
+				changed := !equality.Semantic.DeepEqual(o.Status, next)
+				o.Status = next
+				return changed
+			},
+			func(o *gw.ListenerSet) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
 	}
 	for name, want := range s.HTTPRoutes {
 		c := api.HTTPRoutes(name.Namespace)

@@ -173,7 +173,7 @@ func (w *Watcher) register() error {
 	informers := []cache.SharedIndexInformer{
 		core.Namespaces().Informer(), core.Nodes().Informer(),
 		w.kube.Networking().V1().Ingresses().Informer(), w.kube.Networking().V1().IngressClasses().Informer(),
-		api.GatewayClasses().Informer(), api.Gateways().Informer(), api.HTTPRoutes().Informer(), api.GRPCRoutes().Informer(), api.ReferenceGrants().Informer(),
+		api.GatewayClasses().Informer(), api.Gateways().Informer(), api.ListenerSets().Informer(), api.HTTPRoutes().Informer(), api.GRPCRoutes().Informer(), api.ReferenceGrants().Informer(),
 		api.TLSRoutes().Informer(), alpha.TCPRoutes().Informer(), alpha.UDPRoutes().Informer(),
 	}
 	for _, s := range w.secrets {
@@ -242,6 +242,9 @@ func (w *Watcher) known() known {
 		},
 		gateway: func(n types.NamespacedName) *gw.Gateway {
 			return get[gw.Gateway](api.Gateways().Informer(), n.String())
+		},
+		set: func(n types.NamespacedName) *gw.ListenerSet {
+			return get[gw.ListenerSet](api.ListenerSets().Informer(), n.String())
 		},
 		httpRoute: func(n types.NamespacedName) *gw.HTTPRoute {
 			return get[gw.HTTPRoute](api.HTTPRoutes().Informer(), n.String())
