@@ -57,7 +57,9 @@ func (d *daemon) apps() ([]run.Part, error) {
 	if !d.set.Gateway.Enabled {
 		return nil, nil
 	}
-	c, err := rollout.New(d.set.rollout(d.cluster.SystemKubeconfig()), d.log.With("part", "apps"))
+	conf := d.set.rollout(d.cluster.SystemKubeconfig())
+	conf.Signaller = signaller{d.engine}
+	c, err := rollout.New(conf, d.log.With("part", "apps"))
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
 )
 
@@ -231,5 +232,30 @@ func TestFilesOfTheConfigurationChangeInPlace(t *testing.T) {
 	var frozen corev1.Secret
 	if err := w.c.Get(context.Background(), types.NamespacedName{Namespace: "shop", Name: "web-r3-web-config"}, &frozen); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// deaf is a Signaller that knows no copy.
+type deaf struct{ err error }
+
+func (d deaf) Signal(context.Context, types.NamespacedName, string, string) error { return d.err }
+
+func TestASignalGoesByTheNearestWay(t *testing.T) {
+	for name, tt := range map[string]struct {
+		near error
+		want int
+	}{
+		"the node's own, where the copy is there":  {nil, 0},
+		"through the API, where it is not":         {fmt.Errorf("pod: %w", fault.NotFound), 1},
+		"not twice, when the copy cannot be asked": {fault.Precondition, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			far := &world{}
+			s := nearSignaller{near: deaf{tt.near}, far: far}
+			err := s.Signal(t.Context(), types.NamespacedName{Name: "web"}, "app", "HUP")
+			if len(far.signals) != tt.want || (err != nil) != (tt.near != nil && tt.want == 0) {
+				t.Errorf("Signal = %v, %d signals through the API, want %d", err, len(far.signals), tt.want)
+			}
+		})
 	}
 }

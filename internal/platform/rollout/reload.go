@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
 )
 
@@ -147,6 +148,20 @@ func (p *pass) liveHash(rev *object.Revision) string {
 		return ""
 	}
 	return p.digest.Of(parts...)
+}
+
+// nearSignaller asks the one beside it first, which knows the copies of its own
+// node, and then one that reaches all of them.
+type nearSignaller struct{ near, far Signaller }
+
+// Signal sends it by whichever knows the copy.
+func (s nearSignaller) Signal(ctx context.Context, pod types.NamespacedName, container, signal string) error {
+	if s.near != nil {
+		if err := s.near.Signal(ctx, pod, container, signal); fault.Of(err) != fault.NotFound {
+			return err
+		}
+	}
+	return s.far.Signal(ctx, pod, container, signal)
 }
 
 // execSignaller runs kill in the container. An image without kill and without

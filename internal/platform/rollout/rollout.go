@@ -57,8 +57,8 @@ type Config struct {
 	// Resolve finds the digest of an image, as IMAGE@sha256:…, when a revision
 	// is made. When nil, or when it fails, the digest is that of the first copy.
 	Resolve func(ctx context.Context, image string) (string, error)
-	// Signaller tells a copy that its files have changed; kill, run in the
-	// container, when nil.
+	// Signaller tells a copy that its files have changed, if it can find it;
+	// else, and when nil, kill is run in the container.
 	Signaller Signaller
 }
 
@@ -153,9 +153,7 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		events:  mgr.GetEventRecorder("sampan"), history: history, judge: c.cfg.Judge, scalers: newScalers(),
 		measured: newMeasured(conn, &http.Client{Timeout: 2 * time.Second}), digests: &digests{}, now: time.Now,
 	}
-	if r.signaller = c.cfg.Signaller; r.signaller == nil {
-		r.signaller = execSignaller{conn}
-	}
+	r.signaller = nearSignaller{near: c.cfg.Signaller, far: execSignaller{conn}}
 	if r.judge == nil {
 		r.judge = &edgeJudge{history: history}
 	}
