@@ -73,7 +73,7 @@ func (r *Runtime) Update(ctx context.Context, id string, resources *specs.LinuxR
 	stock := u.status.Runtime != ""
 	u.mu.Unlock()
 	if stock {
-		_, err = r.call(ctx, true, wire.CallControl, wire.Control{ID: id, Resources: resources}, nil, nil)
+		_, err = r.call(ctx, true, wire.CallControl, wire.Control{ID: id, Resources: r.countable(resources)}, nil, nil)
 	} else {
 		var group *cgroup.Group
 		if group, err = r.group(u); err == nil {

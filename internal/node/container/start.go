@@ -156,18 +156,8 @@ func (r *Runtime) request(ctx context.Context, spec Spec) (wire.Start, error) {
 		Stdin: spec.Stdin, StdinOnce: spec.StdinOnce, Hold: spec.HoldOutput, Runtime: spec.Runtime,
 	}
 	if spec.Runtime != "" {
-		if r.handlers.program(spec.Runtime) == "" {
-			return req, fmt.Errorf("runtime handler %q is neither configured nor installed (there are: %s): %w",
-				spec.Runtime, strings.Join(r.handlers.names(), ", "), fault.Invalid)
-		}
-		s, err := r.handlers.ask(ctx, spec.Runtime)
-		if err != nil {
-			return req, fmt.Errorf("%w: %w", err, fault.Precondition)
-		}
-		req.Binary = s.program
-		// crun refuses hybrid machines whose v2 side has a controller.
-		req.HideUnified = s.name == "crun" && r.cfg.Cgroups.Version() == cgroup.Hybrid
-		return req, nil
+		err := r.stockRequest(ctx, spec, &req)
+		return req, err
 	}
 	if spec.OCI.Linux.Seccomp == nil {
 		return req, nil

@@ -56,7 +56,8 @@ func (b *builder) build(ctx context.Context) (container.Spec, error) {
 		Log: b.rec.LogPath, LogSize: cfg.LogSize, LogFiles: cfg.LogFiles,
 		Stdin: cfg.Stdin, StdinOnce: cfg.StdinOnce, HoldOutput: cfg.Hold, Runtime: b.pod.Config.Handler,
 	}
-	return spec, b.chooseRuntime(ctx, &spec)
+	err := b.chooseRuntime(ctx, &spec)
+	return spec, err
 }
 
 // check refuses what contradicts itself.

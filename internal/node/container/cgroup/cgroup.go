@@ -81,6 +81,9 @@ func New(cfg Config) (*Manager, error) {
 // Version tells which layout the machine has.
 func (m *Manager) Version() Version { return m.version }
 
+// Limits tells whether the machine limits by a controller.
+func (m *Manager) Limits(controller string) bool { return m.find(controller) != nil }
+
 // A Group is one cgroup, in all hierarchies.
 type Group struct {
 	m    *Manager

@@ -39,6 +39,13 @@ var limits = map[string]func(*testing.T, *Node){
 			t.Errorf("Stats = %+v, %v; want the new limit and some use", st, err)
 		}
 	},
+	"no huge pages is a limit that every machine has": func(t *testing.T, n *Node) {
+		none := &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB"}}} // as the kubelet asks for
+		spec := n.Spec("sleep")
+		spec.OCI.Linux.Resources = none
+		n.Start(spec)
+		n.must(n.Update(t.Context(), spec.ID, none))
+	},
 	"a pod's namespaces live without a process": func(t *testing.T, n *Node) {
 		want := container.NamespaceRequest{IPC: true, UTS: true, Hostname: "pod", Sysctls: map[string]string{"kernel.shmmni": "1234"}}
 		ns, err := n.Namespaces(t.Context(), "p1", want)
