@@ -71,11 +71,11 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 
 // makeContainer makes the container's parts, its record last.
 func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image) (*container.Spec, error) {
-	top, err := e.unpack(ctx, img, nil)
+	base, err := e.base(ctx, img, nil)
 	if err != nil {
 		return nil, err
 	}
-	root, err := e.parts.Snapshots.Prepare(ctx, rec.ID, top)
+	root, err := e.parts.Snapshots.Prepare(ctx, rec.ID, base)
 	if err != nil {
 		return nil, fmt.Errorf("filesystem: %w", err)
 	}

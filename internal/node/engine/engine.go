@@ -51,6 +51,7 @@ type Engine struct {
 	mu         sync.Mutex
 	pods       table[*pod]
 	containers table[*ctr]
+	whole      map[string]bool // topmost layers of images that lack no mount point
 
 	background sync.WaitGroup // clean-up that outlives the call that began it
 }
@@ -141,7 +142,7 @@ func Open(cfg Config, parts Parts, log *slog.Logger) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, parts: parts, log: log, boot: boot, records: rec, hub: newHub(), gate: newGate(cfg.Starts), cdi: described, machine: m,
-		pods: newTable[*pod]("pod"), containers: newTable[*ctr]("container"),
+		pods: newTable[*pod]("pod"), containers: newTable[*ctr]("container"), whole: map[string]bool{},
 	}
 	e.users = sync.OnceValue(func() error { return parts.Runtime.UserNamespaces(cfg.Dir) })
 	return e, e.load()

@@ -31,7 +31,7 @@ func (e *Engine) PrepareImage(ctx context.Context, img image.Image) error {
 // unpacked, today or ever, is taken away again: it would only be found in the
 // list by whoever tries to run it next.
 func (e *Engine) prepare(ctx context.Context, img image.Image, progress func(image.Progress)) error {
-	_, err := e.unpack(ctx, img, progress)
+	_, err := e.base(ctx, img, progress)
 	if kind := fault.Of(err); kind == fault.Invalid || kind == fault.Corrupt {
 		if err := e.RemoveImage(context.WithoutCancel(ctx), img.ID.String()); err != nil {
 			e.log.Warn("image that cannot be unpacked not removed", "image", img.ID, "err", err)
@@ -105,6 +105,9 @@ func (e *Engine) Collect(ctx context.Context) (freed int64, err error) {
 	for _, img := range images {
 		for _, l := range img.Layers {
 			keep[l.ChainID.String()] = true
+		}
+		if n := len(img.Layers); n > 0 {
+			keep[mountPoints(img.Layers[n-1].ChainID.String())] = true
 		}
 	}
 	return e.parts.Snapshots.Collect(ctx, keep)
