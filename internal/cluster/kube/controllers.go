@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/transport"
 	cmapp "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	cmopts "k8s.io/kubernetes/cmd/kube-controller-manager/app/options"
@@ -109,5 +111,8 @@ func (c *controllers) options() (*cmopts.KubeControllerManagerOptions, error) {
 	o.ReplicaSetController.ConcurrentRSSyncs = 20
 	o.JobController.ConcurrentJobSyncs = 20
 	o.EndpointSliceController.ConcurrentServiceEndpointSyncs = 10
+	// The older Endpoints are written anew for every copy that comes or goes, and
+	// nobody here reads them: DNS, proxies and the gateway read EndpointSlices.
+	o.EndpointController.EndpointUpdatesBatchPeriod = metav1.Duration{Duration: 500 * time.Millisecond}
 	return o, nil
 }

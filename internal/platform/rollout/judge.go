@@ -25,7 +25,7 @@ type Verdict struct {
 	Reason string
 }
 
-// Judge says whether a revision is bad. It is asked every second of a rollout,
+// Judge says whether a revision is bad. It is asked at least every second of a rollout,
 // and must answer at once. An error means that it cannot know: the rollout then
 // stays where it is.
 type Judge interface {

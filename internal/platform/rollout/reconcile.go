@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +37,7 @@ type reconciler struct {
 	signaller Signaller
 	digests   *digests
 	now       func() time.Time
+	written   sync.Map // when the status of an app was written last, by its name
 }
 
 // again is how soon an app is looked at while something is under way. The
@@ -52,6 +54,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Get(ctx, req.NamespacedName, &app); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.scalers.forget(req.NamespacedName)
+			r.written.Delete(req.NamespacedName)
 			_, err = r.former(ctx, req.NamespacedName, "")
 		}
 		return reconcile.Result{}, err
@@ -67,7 +70,7 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	p := &pass{reconciler: r, app: app.DeepCopy(), before: app.Status.DeepCopy(), now: r.now()}
 	err := p.run(ctx)
-	if err == nil {
+	if err == nil && !p.early() {
 		err = p.writeStatus(ctx)
 	}
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
@@ -163,9 +166,42 @@ func (p *pass) writeStatus(ctx context.Context) error {
 	if err := p.Status().Update(ctx, written); err != nil {
 		return err
 	}
+	p.written.Store(key(p.app), p.now)
 	p.app.ResourceVersion = written.ResourceVersion
 	p.before = p.app.Status.DeepCopy()
 	return nil
+}
+
+// countsEvery is how often a status is written of which only counts have
+// changed: fifty copies that get ready within two seconds are not fifty writes
+// beside those that make them ready.
+const countsEvery = 200 * time.Millisecond
+
+// early says whether the status need not be written yet.
+func (p *pass) early() bool {
+	at, _ := p.written.Load(key(p.app))
+	last, ok := at.(time.Time)
+	wait := countsEvery - p.now.Sub(last)
+	if !ok || wait <= 0 || !equality.Semantic.DeepEqual(withoutCounts(p.before), withoutCounts(&p.app.Status)) {
+		return false
+	}
+	if p.again == 0 || wait < p.again {
+		p.again = wait
+	}
+	return true
+}
+
+// withoutCounts is a status without what changes with every copy.
+func withoutCounts(st *v1alpha1.AppStatus) *v1alpha1.AppStatus {
+	s := st.DeepCopy()
+	s.Replicas, s.Ready, s.Copies = 0, 0, ""
+	for i := range s.Revisions {
+		s.Revisions[i].Ready = 0
+	}
+	for i := range s.Conditions {
+		s.Conditions[i].Message = ""
+	}
+	return s
 }
 
 func key(app *v1alpha1.App) types.NamespacedName {

@@ -487,3 +487,26 @@ func (w *world) route(name string) *gw.HTTPRoute {
 	w.get(name, &h)
 	return &h
 }
+
+func TestCountsAreNotWrittenForEveryCopyThatGetsReady(t *testing.T) {
+	w := newWorld(t, web("web", func(a *v1alpha1.App) {
+		n := int32(4)
+		a.Spec.Scale = &v1alpha1.Scale{Replicas: &n}
+	}))
+	w.look("web")
+	template := w.deployment("web-r1").Spec.Template
+	w.now = w.now.Add(time.Second)
+	w.run("one", template)
+	w.look("web")
+	expect(t, "copies when the first is ready", w.app("web").Status.Copies, "1/4")
+	written := w.app("web").ResourceVersion
+	for _, name := range []string{"two", "three", "four"} {
+		w.now = w.now.Add(50 * time.Millisecond)
+		w.run(name, template)
+		w.look("web")
+	}
+	expect(t, "version while the others follow", w.app("web").ResourceVersion, written)
+	w.now = w.now.Add(countsEvery)
+	w.look("web")
+	expect(t, "copies then", w.app("web").Status.Copies, "4/4")
+}

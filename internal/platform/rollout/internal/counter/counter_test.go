@@ -99,3 +99,19 @@ func TestReadAddsUpGatewaysAndTrustsNoPart(t *testing.T) {
 		t.Errorf("Read with one gateway that does not answer = %v, want its status", err)
 	}
 }
+
+func TestARateCoversASecondHoweverOftenItIsRead(t *testing.T) {
+	h := NewHistory()
+	at, requests := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), int64(0)
+	for range 40 {
+		at, requests = at.Add(250*time.Millisecond), requests+25
+		h.Add(Snapshot{Time: at, Backends: map[string]Backend{"a/b": {Requests: requests, InFlight: requests}}}, nil)
+	}
+	now := h.Now("a/b")
+	if now.Took != time.Second || now.Requests != 100 || now.InFlight != requests {
+		t.Errorf("Now = %d requests in %s, %d in flight; want 100 in 1s, and %d as they are now", now.Requests, now.Took, now.InFlight, requests)
+	}
+	if len(h.recent) > 6 {
+		t.Errorf("%d snapshots are kept", len(h.recent))
+	}
+}

@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// History keeps the last two snapshots of everything, and the last minutes of
-// what somebody watches: an app that is not being shipped costs two numbers.
-// It is safe for concurrent use.
+// History keeps the snapshots of the last second, and the last minutes of what
+// somebody watches: an app that is not being shipped costs a few numbers. It is
+// safe for concurrent use.
 type History struct {
-	mu       sync.Mutex
-	last     Snapshot
-	previous Snapshot
-	err      error // of the last attempt to read
-	watched  map[string]*track
+	mu      sync.Mutex
+	recent  []Snapshot // the oldest first
+	err     error      // of the last attempt to read
+	watched map[string]*track
 }
 
 // track is the history of one backend since somebody watches it.
@@ -27,8 +26,12 @@ type sample struct {
 	b  Backend
 }
 
-// keep is how much of a watched backend's past is kept.
-const keep = 3 * time.Minute
+// keep is how much of a watched backend's past is kept, and present how much
+// time a rate of the present covers: over less it would be noise.
+const (
+	keep    = 3 * time.Minute
+	present = time.Second
+)
 
 // NewHistory is an empty history.
 func NewHistory() *History { return &History{watched: map[string]*track{}} }
@@ -40,7 +43,11 @@ func (h *History) Add(s Snapshot, err error) {
 	if h.err = err; err != nil {
 		return
 	}
-	h.previous, h.last = h.last, s
+	h.recent = append(h.recent, s)
+	for len(h.recent) > 2 && s.Time.Sub(h.recent[1].Time) >= present {
+		h.recent[0] = Snapshot{}
+		h.recent = h.recent[1:]
+	}
 	for key, t := range h.watched {
 		t.add(sample{s.Time, s.Backends[key]})
 	}
@@ -64,8 +71,8 @@ func (h *History) Watch(key string) {
 		return
 	}
 	t := &track{}
-	if !h.last.Time.IsZero() {
-		t.add(sample{h.last.Time, h.last.Backends[key]})
+	if n := len(h.recent); n > 0 {
+		t.add(sample{h.recent[n-1].Time, h.recent[n-1].Backends[key]})
 	}
 	h.watched[key] = t
 }
@@ -88,14 +95,21 @@ func (h *History) Err() error {
 func (h *History) Known() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.err == nil && !h.previous.Time.IsZero()
+	return h.err == nil && len(h.recent) > 1
 }
 
-// Now is what a backend did between the last two snapshots.
+// Now is what a backend did in the last second.
 func (h *History) Now(key string) Span {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Between(h.previous.Backends[key], h.last.Backends[key], h.last.Time.Sub(h.previous.Time))
+	if len(h.recent) == 0 {
+		return Span{}
+	}
+	first, last := h.recent[0], h.recent[len(h.recent)-1]
+	if len(h.recent) == 1 {
+		first = Snapshot{Time: last.Time}
+	}
+	return Between(first.Backends[key], last.Backends[key], last.Time.Sub(first.Time))
 }
 
 // Last is what a watched backend did within the last d, and since it has been

@@ -1,6 +1,6 @@
 // Package scale decides how many copies an app needs.
 //
-// A Scaler is asked once a second. It rises at once, because a request that
+// A Scaler is asked at least once a second. It rises at once, because a request that
 // waits is seen by a user; it falls when fewer copies have been enough for a
 // while, because a copy that idles is seen by nobody. What cannot be measured
 // never takes a copy away.
