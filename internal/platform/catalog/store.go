@@ -113,7 +113,7 @@ func (s *Store) Run(ctx context.Context, ready func()) error {
 	for _, i := range []cache.SharedIndexInformer{s.services, s.slices} {
 		group.Go(func() { i.RunWithContext(ctx) })
 	}
-	if !cache.WaitForCacheSync(ctx.Done(), s.services.HasSynced, s.slices.HasSynced) {
+	if !cache.WaitFor(ctx, "", s.services.HasSyncedChecker(), s.slices.HasSyncedChecker()) {
 		return nil
 	}
 	// The handlers are told a moment after the caches know.
