@@ -13,9 +13,10 @@ import (
 // CoreDNS calls in its own fixed order.
 //
 // The cluster's own names are not cached: they are in memory already, and a
-// cached one would outlive its pod. Others are, and for a day stale answers are
-// given when the resolvers have none within a second: what asks gives up after
-// five. Errors that repeat are written once in half a minute.
+// cached one would outlive its pod. Neither are addresses asked back, of which
+// any may be an instance's in a moment. Other names are, and for a day stale
+// answers are given when the resolvers have none within a second: what asks
+// gives up after five. Errors that repeat are written once in half a minute.
 var corefile = template.Must(template.New("Corefile").Parse(`.:{{.Port}} {
 	{{- if .Bind}}
 	bind{{range .Bind}} {{.}}{{end}}
@@ -42,8 +43,8 @@ var corefile = template.Must(template.New("Corefile").Parse(`.:{{.Port}} {
 	}
 	{{- end}}
 	cache 30 {
-		disable success {{.Domain}}
-		disable denial {{.Domain}}
+		disable success {{.Domain}} in-addr.arpa ip6.arpa
+		disable denial {{.Domain}} in-addr.arpa ip6.arpa
 		serve_stale 24h verify 1s
 	}
 	loadbalance

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	mdns "github.com/miekg/dns"
+	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/dns"
 )
@@ -117,7 +118,7 @@ func newUpstream(t *testing.T) (addr string, stop func()) {
 }
 
 func TestAnswers(t *testing.T) {
-	kubeconfig, stopAPI := newCluster(t, shop())
+	kubeconfig, stopAPI := newCluster(t, shop(), nil)
 	upstream, stopUpstream := newUpstream(t)
 	server, cfg := serve(t, dns.Config{Kubeconfig: kubeconfig, Upstreams: []string{upstream}})
 	for name, tt := range map[string]struct {
@@ -129,6 +130,24 @@ func TestAnswers(t *testing.T) {
 		"a headless service by its pods":    {"db.shop.svc.cluster.local", mdns.TypeA, "NOERROR, A 10.42.0.8"},
 		"a pod of a headless service":       {"db-0.db.shop.svc.cluster.local", mdns.TypeA, "NOERROR, A 10.42.0.8"},
 		"a named port":                      {"_http._tcp.web.shop.svc.cluster.local", mdns.TypeSRV, "NOERROR, SRV 0 100 80 web.shop.svc.cluster.local."},
+		"any port of a service":             {"web.shop.svc.cluster.local", mdns.TypeSRV, "NOERROR, SRV 0 100 80 web.shop.svc.cluster.local."},
+		"a port that is not there":          {"_https._tcp.web.shop.svc.cluster.local", mdns.TypeSRV, "NXDOMAIN"},
+		"the ports of a headless service":   {"_http._tcp.db.shop.svc.cluster.local", mdns.TypeSRV, "NOERROR, SRV 0 100 80 db-0.db.shop.svc.cluster.local."},
+		"those of several instances":        {"_http._tcp.outside.shop.svc.cluster.local", mdns.TypeSRV, "NOERROR, SRV 0 50 80 one.outside.shop.svc.cluster.local., SRV 0 50 80 two.outside.shop.svc.cluster.local."},
+		"several instances":                 {"outside.shop.svc.cluster.local", mdns.TypeA, "NOERROR, A 192.0.2.7, A 192.0.2.8"},
+		"one of several instances":          {"two.outside.shop.svc.cluster.local", mdns.TypeA, "NOERROR, A 192.0.2.8"},
+		"an instance that is not ready":     {"db-1.db.shop.svc.cluster.local", mdns.TypeA, "NXDOMAIN"},
+		"the IPv6 address of a service":     {"both.shop.svc.cluster.local", mdns.TypeAAAA, "NOERROR, AAAA fd00:43::81"},
+		"its IPv4 address":                  {"both.shop.svc.cluster.local", mdns.TypeA, "NOERROR, A 10.43.0.81"},
+		"IPv6 pods of a headless service":   {"mixed.shop.svc.cluster.local", mdns.TypeAAAA, "NOERROR, AAAA fd00:42::10, AAAA fd00:42::11"},
+		"its IPv4 pods":                     {"mixed.shop.svc.cluster.local", mdns.TypeA, "NOERROR, A 10.42.0.10"},
+		"a pod with both families":          {"a.mixed.shop.svc.cluster.local", mdns.TypeAAAA, "NOERROR, AAAA fd00:42::10"},
+		"a pod with IPv6 alone, but a name": {"b.mixed.shop.svc.cluster.local", mdns.TypeA, "NOERROR"},
+		"a name for somewhere else":         {"elsewhere.shop.svc.cluster.local", mdns.TypeA, "NOERROR, A 198.51.100.7, CNAME www.example.com."},
+		"an instance's address back":        {"8.2.0.192.in-addr.arpa", mdns.TypePTR, "NOERROR, PTR two.outside.shop.svc.cluster.local."},
+		"a pod's address back":              {"8.0.42.10.in-addr.arpa", mdns.TypePTR, "NOERROR, PTR db-0.db.shop.svc.cluster.local."},
+		"a service's IPv6 address back":     {reverse("fd00:43::81"), mdns.TypePTR, "NOERROR, PTR both.shop.svc.cluster.local."},
+		"a pod's IPv6 address back":         {reverse("fd00:42::11"), mdns.TypePTR, "NOERROR, PTR b.mixed.shop.svc.cluster.local."},
 		"a service's address back":          {"80.0.43.10.in-addr.arpa", mdns.TypePTR, "NOERROR, PTR web.shop.svc.cluster.local."},
 		"a pod by its address":              {"10-42-0-7.shop.pod.cluster.local", mdns.TypeA, "NOERROR, A 10.42.0.7"},
 		"no service of that name":           {"none.shop.svc.cluster.local", mdns.TypeA, "NXDOMAIN"},
@@ -170,8 +189,66 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// reverse is the name that an address is asked for by.
+func reverse(addr string) string {
+	name, err := mdns.ReverseAddr(addr)
+	if err != nil {
+		panic(err)
+	}
+	return name
+}
+
+// TestNamesFollowEndpoints measures what the server itself takes: from the API's
+// word to the answer.
+func TestNamesFollowEndpoints(t *testing.T) {
+	changes := make(chan news)
+	kubeconfig, _ := newCluster(t, shop(), changes)
+	upstream, _ := newUpstream(t)
+	server, _ := serve(t, dns.Config{Kubeconfig: kubeconfig, Upstreams: []string{upstream}})
+	version := 10
+	tell := func(kind string, endpoints map[string]string) {
+		t.Helper()
+		s := sliceOf("outside", "three", discoveryv1.AddressTypeIPv4, endpoints)
+		version++
+		s.ResourceVersion = fmt.Sprint(version)
+		select {
+		case changes <- news{kind, s}:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nobody watches EndpointSlices")
+		}
+	}
+	becomes := func(name string, kind uint16, want string) {
+		t.Helper()
+		began, got := time.Now(), ""
+		for time.Since(began) < 5*time.Second {
+			if got = ask(t, "udp", server, name, kind); got == want {
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("%s became %s after %s, want 1s", name, want, took)
+				}
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+		t.Fatalf("%s = %s, want %s", name, got, want)
+	}
+	const name, all = "three.outside.shop.svc.cluster.local", "outside.shop.svc.cluster.local"
+	for range 3 { // an answer that is not, kept, would show the second time
+		tell("ADDED", map[string]string{"!three": "192.0.2.9"})
+		becomes(name, mdns.TypeA, "NXDOMAIN")
+		tell("MODIFIED", map[string]string{"three": "192.0.2.9"})
+		becomes(name, mdns.TypeA, "NOERROR, A 192.0.2.9")
+		becomes(all, mdns.TypeA, "NOERROR, A 192.0.2.7, A 192.0.2.8, A 192.0.2.9")
+		becomes("9.2.0.192.in-addr.arpa", mdns.TypePTR, "NOERROR, PTR three.outside.shop.svc.cluster.local.")
+		tell("MODIFIED", map[string]string{"!three": "192.0.2.9"})
+		becomes(name, mdns.TypeA, "NXDOMAIN")
+		becomes(all, mdns.TypeA, "NOERROR, A 192.0.2.7, A 192.0.2.8")
+		tell("DELETED", map[string]string{"!three": "192.0.2.9"})
+		becomes("9.2.0.192.in-addr.arpa", mdns.TypePTR, "NXDOMAIN")
+	}
+}
+
 func TestStartingWithoutTheAPIIsNotReady(t *testing.T) {
-	kubeconfig, stopAPI := newCluster(t, shop())
+	kubeconfig, stopAPI := newCluster(t, shop(), nil)
 	stopAPI()
 	server, cfg := serve(t, dns.Config{Kubeconfig: kubeconfig, ResolvConf: "/nonexistent"})
 	if got := ask(t, "udp", server, "web.shop.svc.cluster.local", mdns.TypeA); got != "SERVFAIL" {
