@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"k8s.io/apiserver/pkg/admission"
+
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/node/container"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
@@ -44,6 +46,7 @@ func (d *daemon) openCluster() (err error) {
 			return err
 		}
 		conf.Addons = append(conf.Addons, gateway.CRDs(), routes, rollout.Manifests())
+		conf.Admission = map[string]admission.Interface{"ChangedBy": rollout.ChangedBy{Controller: kube.SystemUser}}
 	}
 	if d.set.Catalog.Enabled {
 		conf.Addons = append(conf.Addons, catalog.Manifests())

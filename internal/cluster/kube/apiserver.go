@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apiserver/pkg/admission"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	genericopts "k8s.io/apiserver/pkg/server/options"
 	"k8s.io/client-go/kubernetes"
@@ -149,6 +153,7 @@ func (a *apiServer) options(l *listener) (*apiopts.ServerRunOptions, error) {
 
 	o.Authorization.Modes = []string{authzmodes.ModeNode, authzmodes.ModeRBAC}
 	o.Admission.GenericAdmission.EnablePlugins = []string{"NodeRestriction"}
+	a.admit(o.Admission.GenericAdmission)
 	o.AllowPrivileged = true
 	o.Features.EnableProfiling = false
 
@@ -168,6 +173,14 @@ func (a *apiServer) options(l *listener) (*apiopts.ServerRunOptions, error) {
 	o.KubeletConfig.TLSClientConfig.KeyFile = cfg.pair(certKubeletClient).key
 	o.KubeletConfig.TLSClientConfig.CAFile = cfg.pair("ca").cert
 	return o, nil
+}
+
+// admit adds the steps of others behind Kubernetes' own.
+func (a *apiServer) admit(o *genericopts.AdmissionOptions) {
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Admission)) {
+		o.Plugins.Register(name, func(io.Reader) (admission.Interface, error) { return a.cfg.Admission[name], nil })
+		o.RecommendedPluginOrder = append(o.RecommendedPluginOrder, name)
+	}
 }
 
 func certKey(p pair) genericopts.CertKey {

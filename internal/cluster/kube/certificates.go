@@ -95,7 +95,7 @@ func (c *certificates) ensure() (renewed []string, err error) {
 	sign(c.cluster, certKubeletClient, leaf{name: "kube-apiserver-kubelet-client"})
 	for id, l := range map[string]leaf{
 		idAdmin:       {name: "admin", groups: []string{"system:masters"}},
-		idSystem:      {name: "sampan", groups: []string{"system:masters"}},
+		idSystem:      {name: SystemUser, groups: []string{"system:masters"}},
 		idControllers: {name: "system:kube-controller-manager"},
 		idScheduler:   {name: "system:kube-scheduler"},
 		idProxy:       {name: "system:kube-proxy"},
@@ -108,6 +108,10 @@ func (c *certificates) ensure() (renewed []string, err error) {
 	}
 	return renewed, c.writeKubeconfigs()
 }
+
+// SystemUser is as whom the cluster's own parts call its API, by the kubeconfig
+// of SystemKubeconfig.
+const SystemUser = "sampan"
 
 func (c *certificates) apiServerLeaf() leaf {
 	l := leaf{

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apiserver/pkg/admission"
+
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/base/run"
 )
@@ -57,6 +59,10 @@ type Config struct {
 	// Requests reach a handler once the API server knows who asks and that they
 	// may, by roles for the group, and has written them into its audit log.
 	APIs map[string]http.Handler
+
+	// Admission are further steps that every write takes before it is kept, by
+	// name. They have the last word, after those of Kubernetes.
+	Admission map[string]admission.Interface
 
 	Servers []Server        // further TLS servers of this node
 	Notify  func(run.Event) // told as components start and stop; may be nil

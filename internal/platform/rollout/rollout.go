@@ -18,11 +18,9 @@ package rollout
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -75,19 +73,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// changedBy has the API server write down who changes apps and what configures
-// them: a client cannot claim to be somebody else.
-//
-//go:embed changedby.yaml
-var changedBy []byte
-
 // Manifests are the objects that a cluster needs before a Controller can run:
-// the definition of App, and the policy that keeps account of who changes it.
-// The Controller needs the definition of HTTPRoute too, which belongs to the
-// gateway.
-func Manifests() []byte {
-	return slices.Concat(v1alpha1.Definition(), []byte("\n---\n"), changedBy)
-}
+// the definition of App. The Controller needs the definition of HTTPRoute too,
+// which belongs to the gateway.
+func Manifests() []byte { return v1alpha1.Definition() }
 
 // Controller looks after the apps of a cluster. It is a run.Service.
 type Controller struct {
