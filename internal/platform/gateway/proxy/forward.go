@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -164,6 +165,8 @@ func explain(err error) string {
 		return err.Error()
 	case tooLarge(err):
 		return "the request is larger than allowed"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "its certificate is not the one that it must have"
 	}
 	return "the connection ended before an answer"
 }

@@ -3,7 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -506,13 +506,39 @@ func TestAClientThatHangsUpIsNoFailureOfTheApp(t *testing.T) {
 	}
 }
 
-func TestAnHTTPSAppIsReachedByTLS(t *testing.T) {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.TLS.Version >= tls.VersionTLS12) }))
+func TestAnHTTPSAppMustProveWhoItIs(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.TLS.ServerName) }))
 	defer s.Close()
-	b := newBench(t, Config{})
-	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTPS, s.Listener.Addr().String()))})
-	if resp, body := b.do("GET", "/", ""); resp.StatusCode != 200 || body != "true" {
-		t.Errorf("GET = %d %q; want 200 over TLS", resp.StatusCode, body)
+	roots := []*x509.Certificate{s.Certificate()}
+	for name, tt := range map[string]struct {
+		who  *upstream.TLS
+		want int
+	}{
+		"its name, by its authority":       {&upstream.TLS{ServerName: "example.com", Roots: roots}, 200},
+		"another name":                     {&upstream.TLS{ServerName: "example.org", Roots: roots}, 502},
+		"another authority":                {&upstream.TLS{ServerName: "example.com"}, 502},
+		"nobody says who":                  {nil, 502},
+		"nobody is to say":                 {&upstream.TLS{Unverified: true}, 200},
+		"one of several names":             {&upstream.TLS{ServerName: "asked.test", Roots: roots, Names: []string{"x.test", "example.com"}}, 200},
+		"a wildcard that it has":           {&upstream.TLS{ServerName: "asked.test", Roots: roots, Names: []string{"*.example.com"}}, 200},
+		"a wildcard that it has not":       {&upstream.TLS{ServerName: "asked.test", Roots: roots, Names: []string{"*.com"}}, 502},
+		"none of several names":            {&upstream.TLS{ServerName: "example.com", Roots: roots, Names: []string{"x.test"}}, 502},
+		"a URI that it has not":            {&upstream.TLS{ServerName: "example.com", Roots: roots, URIs: []string{"spiffe://x"}}, 502},
+		"its name, by another's authority": {&upstream.TLS{ServerName: "example.com", Names: []string{"example.com"}}, 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Config{})
+			p := b.set.Service("shop/web").SecurePort(80, tt.who)
+			p.SetAddrs([]string{s.Listener.Addr().String()}, nil)
+			b.rule(&route.Rule{Backends: to(p)})
+			resp, body := b.do("GET", "/", "")
+			if resp.StatusCode != tt.want || tt.want == 502 && !strings.Contains(body, "its certificate is not the one that it must have") {
+				t.Errorf("GET = %d %q; want %d", resp.StatusCode, body, tt.want)
+			}
+			if tt.want == 200 && tt.who.ServerName != body {
+				t.Errorf("the backend was asked for %q; want %q", body, tt.who.ServerName)
+			}
+		})
 	}
 }
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -11,7 +10,7 @@ import (
 )
 
 // NewTransport returns connections to one endpoint, kept for the next request.
-func NewTransport(protocol upstream.Protocol) upstream.Transport {
+func NewTransport(protocol upstream.Protocol, who *upstream.TLS) upstream.Transport {
 	if protocol == upstream.TCP || protocol == upstream.UDP {
 		return noRequests{}
 	}
@@ -34,9 +33,9 @@ func NewTransport(protocol upstream.Protocol) upstream.Transport {
 	case upstream.HTTPS:
 		t.Protocols.SetHTTP1(true)
 		t.Protocols.SetHTTP2(true)
-		// A pod's certificate names nobody that we could ask for; who wants it
-		// checked says so by a BackendTLSPolicy.
-		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+		if who != nil {
+			t.TLSClientConfig = who.Client()
+		}
 	default:
 		t.Protocols.SetHTTP1(true)
 	}

@@ -40,7 +40,7 @@ func (g *gate) Wake(namespace, app string) {
 func newGate(t *testing.T, cfg Config) *gate {
 	t.Helper()
 	g := &gate{t: t, woken: make(chan string, 1)}
-	g.set = upstream.NewSet(func(upstream.Protocol) upstream.Transport { return idle{} })
+	g.set = upstream.NewSet(func(upstream.Protocol, *upstream.TLS) upstream.Transport { return idle{} })
 	cfg.Host = "127.0.0.1"
 	cfg.Hold = upstream.HoldConfig{Max: 10, Limit: 5 * time.Second, Again: time.Second}
 	g.Server = New(cfg, g, slog.New(slog.DiscardHandler))

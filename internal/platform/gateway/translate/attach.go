@@ -25,6 +25,9 @@ func (t *translation) attach(kind string, meta *metav1.ObjectMeta, spec *gw.Comm
 		accepted := t.attachTo(parent, kind, meta.Namespace, ref, r, attached, !refs.invalid.ok())
 		if accepted.ok() {
 			accepted = refs.invalid
+			for _, p := range refs.policies {
+				p.used(parent.gateway)
+			}
 		}
 		out = append(out, gw.RouteParentStatus{
 			ParentRef: ref, ControllerName: api.Controller,

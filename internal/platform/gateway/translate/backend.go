@@ -63,6 +63,9 @@ func (t *translation) backendBy(from referrer, ref *gw.BackendRef, transport cor
 		return missing(gw.RouteReasonUnsupportedProtocol, "Service "+name+": appProtocol "+*port.AppProtocol+" is not supported")
 	}
 	b.Port = t.set.Service(name).Port(int(port.Port), protocol)
+	if protocol != upstream.TCP && protocol != upstream.UDP {
+		b.Port, b.Missing = t.secure(svc, port, b.Port, found)
+	}
 	return b
 }
 

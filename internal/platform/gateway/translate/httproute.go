@@ -13,11 +13,12 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 )
 
-// problems are what is wrong with a route: something that cannot be done, or a
-// reference to what is not there. The first of each is told.
+// problems are what was found out about a route: something that cannot be done,
+// or a reference to what is not there, of which the first of each is told.
 type problems struct {
 	invalid    verdict
 	unresolved verdict
+	policies   []*policy // that matter to its backends
 }
 
 func (p *problems) unsupported(format string, args ...any) {

@@ -76,7 +76,7 @@ func (t *translation) ingress(in *networkingv1.Ingress) *route.Route {
 			}
 			rule := &route.Rule{
 				Host: strings.ToLower(spec.Host), Matches: []route.Match{{Path: path}},
-				Backends: []route.Backend{t.ingressBackend(in.Namespace, &p.Backend)},
+				Backends: []route.Backend{t.ingressBackend(in.Namespace, &p.Backend, &found)},
 			}
 			extras.apply(rule)
 			r.Rules = append(r.Rules, rule)
@@ -84,7 +84,7 @@ func (t *translation) ingress(in *networkingv1.Ingress) *route.Route {
 		r.Hosts = append(r.Hosts, strings.ToLower(spec.Host))
 	}
 	if d := in.Spec.DefaultBackend; d != nil {
-		rule := &route.Rule{Matches: []route.Match{{}}, Backends: []route.Backend{t.ingressBackend(in.Namespace, d)}}
+		rule := &route.Rule{Matches: []route.Match{{}}, Backends: []route.Backend{t.ingressBackend(in.Namespace, d, &found)}}
 		extras.apply(rule)
 		r.Rules = append(r.Rules, rule)
 		r.Hosts = append(r.Hosts, "")
@@ -123,7 +123,7 @@ func ingressPath(p *networkingv1.HTTPIngressPath) (route.Path, error) {
 	return route.NewPath(kind, cmp.Or(p.Path, "/"))
 }
 
-func (t *translation) ingressBackend(namespace string, b *networkingv1.IngressBackend) route.Backend {
+func (t *translation) ingressBackend(namespace string, b *networkingv1.IngressBackend, found *problems) route.Backend {
 	out := route.Backend{Weight: 1}
 	if b.Service == nil {
 		out.Missing = "the backend is not a Service"
@@ -148,7 +148,7 @@ func (t *translation) ingressBackend(namespace string, b *networkingv1.IngressBa
 		out.Missing = "Service " + name + ": appProtocol " + *port.AppProtocol + " is not supported"
 		return out
 	}
-	out.Port = t.set.Service(name).Port(int(port.Port), protocol)
+	out.Port, out.Missing = t.secure(svc, port, t.set.Service(name).Port(int(port.Port), protocol), found)
 	return out
 }
 

@@ -32,6 +32,7 @@ type Objects struct {
 	TLSRoutes  []*gw.TLSRoute
 	TCPRoutes  []*gwalpha.TCPRoute
 	UDPRoutes  []*gwalpha.UDPRoute
+	Policies   []*gw.BackendTLSPolicy
 	Grants     []*gw.ReferenceGrant
 
 	Ingresses      []*networkingv1.Ingress
@@ -40,6 +41,7 @@ type Objects struct {
 	Namespace func(name string) *corev1.Namespace
 	Service   func(namespace, name string) *corev1.Service
 	Secret    func(namespace, name string) *corev1.Secret
+	ConfigMap func(namespace, name string) *corev1.ConfigMap // with its ca.crt alone
 	// Certificate reads the pair in a Secret of type kubernetes.io/tls.
 	Certificate func(*corev1.Secret) (*tls.Certificate, error)
 
@@ -85,6 +87,7 @@ type Status struct {
 	TLSRoutes  map[types.NamespacedName]gw.RouteStatus
 	TCPRoutes  map[types.NamespacedName]gw.RouteStatus
 	UDPRoutes  map[types.NamespacedName]gw.RouteStatus
+	Policies   map[types.NamespacedName]gw.PolicyStatus
 	Ingresses  map[types.NamespacedName]networkingv1.IngressLoadBalancerStatus
 }
 
@@ -94,10 +97,14 @@ type translation struct {
 	set      *upstream.Set
 	settings Settings
 
-	owners    map[parentKey]*owner
-	order     []*gateway // the older first
-	grants    map[grantKey][]gw.ReferenceGrantTo
-	sets      []*listenerSet
+	owners map[parentKey]*owner
+	order  []*gateway // the older first
+	grants map[grantKey][]gw.ReferenceGrantTo
+	sets   []*listenerSet
+
+	policies    map[policyTarget][]*policy // the first of each counts
+	allPolicies []*policy
+
 	listeners []*listener
 	routes    map[*route.Route][]*gw.RouteParentStatus
 	out       Result
@@ -109,10 +116,12 @@ func Translate(o Objects, settings Settings, set *upstream.Set) Result {
 	t.out.Status = Status{
 		Classes: map[string]gw.GatewayClassStatus{}, Gateways: map[types.NamespacedName]gw.GatewayStatus{}, Sets: map[types.NamespacedName]gw.ListenerSetStatus{},
 		HTTPRoutes: map[types.NamespacedName]gw.RouteStatus{}, GRPCRoutes: map[types.NamespacedName]gw.RouteStatus{},
+		Policies:  map[types.NamespacedName]gw.PolicyStatus{},
 		TLSRoutes: map[types.NamespacedName]gw.RouteStatus{}, TCPRoutes: map[types.NamespacedName]gw.RouteStatus{}, UDPRoutes: map[types.NamespacedName]gw.RouteStatus{},
 		Ingresses: map[types.NamespacedName]networkingv1.IngressLoadBalancerStatus{},
 	}
 	t.indexGrants()
+	t.takePolicies()
 	t.takeGateways()
 	for _, r := range o.HTTPRoutes {
 		t.httpRoute(r)
@@ -132,6 +141,7 @@ func Translate(o Objects, settings Settings, set *upstream.Set) Result {
 	t.out.Streams, more = stream.Build(streams)
 	t.tellConflicts(append(conflicts, more...))
 	t.leaveDatagrams()
+	t.tellPolicies()
 	t.tellSets()
 	t.tellGateways()
 	return t.out

@@ -21,7 +21,7 @@ import (
 )
 
 func set() *upstream.Set {
-	return upstream.NewSet(func(upstream.Protocol) upstream.Transport { return nil })
+	return upstream.NewSet(func(upstream.Protocol, *upstream.TLS) upstream.Transport { return nil })
 }
 
 // cluster has a Gateway with a listener for all, and Services shop/web and
@@ -44,6 +44,7 @@ spec:
 		Namespace:   func(n string) *corev1.Namespace { return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n}} },
 		Service:     func(ns, n string) *corev1.Service { return services[ns+"/"+n] },
 		Secret:      func(string, string) *corev1.Secret { return nil },
+		ConfigMap:   func(string, string) *corev1.ConfigMap { return nil },
 		Certificate: func(*corev1.Secret) (*tls.Certificate, error) { return nil, errors.New("not a pair") },
 		Addresses:   []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 	}

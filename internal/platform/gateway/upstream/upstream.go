@@ -16,14 +16,14 @@ import (
 
 // Set is all Services that are known or routed to.
 type Set struct {
-	newTransport func(Protocol) Transport
+	newTransport func(Protocol, *TLS) Transport
 	mu           sync.Mutex
 	services     map[string]*Service
 }
 
 // NewSet returns an empty Set whose endpoints are reached by what newTransport
 // makes, one for each.
-func NewSet(newTransport func(Protocol) Transport) *Set {
+func NewSet(newTransport func(Protocol, *TLS) Transport) *Set {
 	return &Set{newTransport: newTransport, services: map[string]*Service{}}
 }
 
@@ -72,7 +72,7 @@ type Service struct {
 	Key   string // NAMESPACE/NAME
 	Stats Stats
 
-	newTransport func(Protocol) Transport
+	newTransport func(Protocol, *TLS) Transport
 	app          atomic.Pointer[string]
 	mu           sync.Mutex
 	ports        map[portKey]*Port
@@ -81,6 +81,7 @@ type Service struct {
 type portKey struct {
 	number   int
 	protocol Protocol
+	tls      string
 }
 
 // App is the App whose Service this is, which can be woken; empty for none.
@@ -95,13 +96,19 @@ func (s *Service) App() string {
 func (s *Service) SetApp(name string) { s.app.Store(&name) }
 
 // Port returns a port of the Service, to be spoken to in a protocol.
-func (s *Service) Port(number int, protocol Protocol) *Port {
+func (s *Service) Port(number int, protocol Protocol) *Port { return s.port(number, protocol, nil) }
+
+// SecurePort returns a port of the Service whose endpoints must prove who they
+// are. With other demands it is another port, with connections of its own.
+func (s *Service) SecurePort(number int, who *TLS) *Port { return s.port(number, HTTPS, who) }
+
+func (s *Service) port(number int, protocol Protocol, who *TLS) *Port {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := portKey{number, protocol}
+	key := portKey{number, protocol, who.key()}
 	p, ok := s.ports[key]
 	if !ok {
-		p = &Port{Service: s, Number: number, Protocol: protocol, changed: make(chan struct{})}
+		p = &Port{Service: s, Number: number, Protocol: protocol, TLS: who, changed: make(chan struct{})}
 		p.endpoints.Store(&[]*Endpoint{})
 		s.ports[key] = p
 	}
@@ -124,6 +131,7 @@ type Port struct {
 	Service  *Service
 	Number   int
 	Protocol Protocol
+	TLS      *TLS // of HTTPS
 
 	endpoints atomic.Pointer[[]*Endpoint]
 	known     atomic.Bool // whether somebody has said which there are
@@ -200,7 +208,7 @@ func (p *Port) arrange() {
 			delete(known, a)
 			continue
 		}
-		next = append(next, &Endpoint{Addr: a, transport: p.Service.newTransport(p.Protocol)})
+		next = append(next, &Endpoint{Addr: a, transport: p.Service.newTransport(p.Protocol, p.TLS)})
 	}
 	if len(known) == 0 && slices.Equal(old, next) && len(p.starting) == 0 {
 		return

@@ -17,7 +17,7 @@ func newPort(t *testing.T) (*Port, func(addr string) *lines) {
 	t.Helper()
 	var last *lines
 	made := map[string]*lines{}
-	set := NewSet(func(Protocol) Transport { last = &lines{}; return last })
+	set := NewSet(func(Protocol, *TLS) Transport { last = &lines{}; return last })
 	p := set.Service("shop/web").Port(80, HTTP1)
 	return p, func(addr string) *lines {
 		if made[addr] == nil {
@@ -88,7 +88,7 @@ func TestTheLessBusyIsPicked(t *testing.T) {
 }
 
 func TestAForgottenServiceHasNoEndpoints(t *testing.T) {
-	set := NewSet(func(Protocol) Transport { return &lines{} })
+	set := NewSet(func(Protocol, *TLS) Transport { return &lines{} })
 	svc := set.Service("shop/web")
 	svc.SetApp("web")
 	p := svc.Port(80, HTTP1)

@@ -49,6 +49,29 @@ func mergeParents(s *gw.RouteStatus, want []gw.RouteParentStatus) (changed bool)
 	return !equality.Semantic.DeepEqual(have, out)
 }
 
+// mergeAncestors replaces what this gateway has said of a policy, and leaves
+// what others have.
+func mergeAncestors(s *gw.PolicyStatus, want []gw.PolicyAncestorStatus) (changed bool) {
+	have, out := s.Ancestors, []gw.PolicyAncestorStatus{}
+	for _, h := range have {
+		if h.ControllerName != gateway.Controller {
+			out = append(out, h)
+		}
+	}
+	for _, a := range want {
+		var before []metav1.Condition
+		for _, h := range have {
+			if h.ControllerName == gateway.Controller && equality.Semantic.DeepEqual(h.AncestorRef, a.AncestorRef) {
+				before = h.Conditions
+			}
+		}
+		a.Conditions = merge(before, a.Conditions)
+		out = append(out, a)
+	}
+	s.Ancestors = out
+	return !equality.Semantic.DeepEqual(have, out)
+}
+
 // gatewayStatus merges the conditions of a Gateway and of its listeners.
 func gatewayStatus(have, want gw.GatewayStatus) gw.GatewayStatus {
 	want.Conditions = merge(have.Conditions, want.Conditions)

@@ -25,6 +25,7 @@ func (w *Watcher) objects() translate.Objects {
 		TLSRoutes:      list[gw.TLSRoute](api.TLSRoutes().Informer()),
 		TCPRoutes:      list[gwalpha.TCPRoute](alpha.TCPRoutes().Informer()),
 		UDPRoutes:      list[gwalpha.UDPRoute](alpha.UDPRoutes().Informer()),
+		Policies:       list[gw.BackendTLSPolicy](api.BackendTLSPolicies().Informer()),
 		Grants:         list[gw.ReferenceGrant](api.ReferenceGrants().Informer()),
 		Ingresses:      list[networkingv1.Ingress](w.kube.Networking().V1().Ingresses().Informer()),
 		IngressClasses: list[networkingv1.IngressClass](w.kube.Networking().V1().IngressClasses().Informer()),
@@ -34,7 +35,10 @@ func (w *Watcher) objects() translate.Objects {
 		Service: func(namespace, name string) *corev1.Service {
 			return get[corev1.Service](core.Services().Informer(), namespace+"/"+name)
 		},
-		Secret:      w.secret,
+		Secret: w.secret,
+		ConfigMap: func(namespace, name string) *corev1.ConfigMap {
+			return get[corev1.ConfigMap](w.configs.Core().V1().ConfigMaps().Informer(), namespace+"/"+name)
+		},
 		Certificate: w.certificate,
 		Addresses:   w.addresses(),
 	}
@@ -67,6 +71,16 @@ func (w *Watcher) secret(namespace, name string) *corev1.Secret {
 		}
 	}
 	return nil
+}
+
+// onlyAuthorities leaves of a ConfigMap what BackendTLSPolicies and Gateways
+// refer to. Most have nothing of it, and some are large.
+func onlyAuthorities(c *corev1.ConfigMap) {
+	ca, ok := c.Data["ca.crt"]
+	c.Data, c.BinaryData, c.Annotations, c.Labels = nil, nil, nil, nil
+	if ok {
+		c.Data = map[string]string{"ca.crt": ca}
+	}
 }
 
 // certificate reads a pair, once for each version of its Secret.

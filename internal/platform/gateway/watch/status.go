@@ -35,6 +35,7 @@ type known struct {
 	class     func(name string) *gw.GatewayClass
 	gateway   func(types.NamespacedName) *gw.Gateway
 	set       func(types.NamespacedName) *gw.ListenerSet
+	policy    func(types.NamespacedName) *gw.BackendTLSPolicy
 	httpRoute func(types.NamespacedName) *gw.HTTPRoute
 	grpcRoute func(types.NamespacedName) *gw.GRPCRoute
 	tlsRoute  func(types.NamespacedName) *gw.TLSRoute
@@ -145,6 +146,12 @@ func (w *writer) all(ctx context.Context, s translate.Status) error {
 		note(update(known.udpRoute(name), func() (*gwalpha.UDPRoute, error) { return c.Get(ctx, name.Name, get) },
 			func(o *gwalpha.UDPRoute) bool { return mergeParents(&o.Status.RouteStatus, want.Parents) },
 			func(o *gwalpha.UDPRoute) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
+	}
+	for name, want := range s.Policies {
+		c := api.BackendTLSPolicies(name.Namespace)
+		note(update(known.policy(name), func() (*gw.BackendTLSPolicy, error) { return c.Get(ctx, name.Name, get) },
+			func(o *gw.BackendTLSPolicy) bool { return mergeAncestors(&o.Status, want.Ancestors) },
+			func(o *gw.BackendTLSPolicy) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
 	}
 	for name, want := range s.Ingresses {
 		c := w.clients.Kube.NetworkingV1().Ingresses(name.Namespace)

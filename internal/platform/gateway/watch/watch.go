@@ -11,6 +11,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 
@@ -59,6 +60,7 @@ type Watcher struct {
 
 	kube     informers.SharedInformerFactory
 	secrets  []informers.SharedInformerFactory // one for each type that is read
+	configs  informers.SharedInformerFactory   // ConfigMaps, as far as they hold authorities
 	gateways gwinformers.SharedInformerFactory
 	dirty    chan struct{}
 
@@ -91,7 +93,34 @@ func New(cfg translate.Settings, clients Clients, set *upstream.Set, apply func(
 				o.FieldSelector = fields.OneTermEqualSelector("type", kind).String()
 			})))
 	}
+	w.configs = informers.NewSharedInformerFactoryWithOptions(clients.Kube, 0,
+		informers.WithTransform(func(o any) (any, error) {
+			if c, ok := o.(*corev1.ConfigMap); ok {
+				onlyAuthorities(c)
+			}
+			return slim(o)
+		}),
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			// Every namespace has one of this name, and it is the cluster's own.
+			o.FieldSelector = fields.OneTermNotEqualSelector("metadata.name", "kube-root-ca.crt").String()
+		}))
 	return w
+}
+
+// factories are all watches.
+func (w *Watcher) factories() []factory {
+	all := []factory{w.kube, w.gateways, w.configs}
+	for _, s := range w.secrets {
+		all = append(all, s)
+	}
+	return all
+}
+
+// factory is what the API's two libraries have in common.
+type factory interface {
+	Start(stop <-chan struct{})
+	Shutdown()
+	WaitForCacheSync(stop <-chan struct{}) map[reflect.Type]bool
 }
 
 const bySvc = "service"
@@ -101,22 +130,12 @@ func (w *Watcher) Run(ctx context.Context, ready func()) error {
 	if err := w.register(); err != nil {
 		return err
 	}
-	w.kube.Start(ctx.Done())
-	w.gateways.Start(ctx.Done())
-	for _, s := range w.secrets {
-		s.Start(ctx.Done())
+	for _, f := range w.factories() {
+		f.Start(ctx.Done())
+		defer f.Shutdown()
 	}
-	defer func() {
-		w.kube.Shutdown()
-		w.gateways.Shutdown()
-		for _, s := range w.secrets {
-			s.Shutdown()
-		}
-	}()
-	w.kube.WaitForCacheSync(ctx.Done())
-	w.gateways.WaitForCacheSync(ctx.Done())
-	for _, s := range w.secrets {
-		s.WaitForCacheSync(ctx.Done())
+	for _, f := range w.factories() {
+		f.WaitForCacheSync(ctx.Done())
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -174,11 +193,12 @@ func (w *Watcher) register() error {
 		core.Namespaces().Informer(), core.Nodes().Informer(),
 		w.kube.Networking().V1().Ingresses().Informer(), w.kube.Networking().V1().IngressClasses().Informer(),
 		api.GatewayClasses().Informer(), api.Gateways().Informer(), api.ListenerSets().Informer(), api.HTTPRoutes().Informer(), api.GRPCRoutes().Informer(), api.ReferenceGrants().Informer(),
-		api.TLSRoutes().Informer(), alpha.TCPRoutes().Informer(), alpha.UDPRoutes().Informer(),
+		api.TLSRoutes().Informer(), api.BackendTLSPolicies().Informer(), alpha.TCPRoutes().Informer(), alpha.UDPRoutes().Informer(),
 	}
 	for _, s := range w.secrets {
 		informers = append(informers, s.Core().V1().Secrets().Informer())
 	}
+	informers = append(informers, w.configs.Core().V1().ConfigMaps().Informer())
 	for _, i := range informers {
 		if _, err := i.AddEventHandler(changed); err != nil {
 			return fmt.Errorf("watch the API: %w", err)
@@ -245,6 +265,9 @@ func (w *Watcher) known() known {
 		},
 		set: func(n types.NamespacedName) *gw.ListenerSet {
 			return get[gw.ListenerSet](api.ListenerSets().Informer(), n.String())
+		},
+		policy: func(n types.NamespacedName) *gw.BackendTLSPolicy {
+			return get[gw.BackendTLSPolicy](api.BackendTLSPolicies().Informer(), n.String())
 		},
 		httpRoute: func(n types.NamespacedName) *gw.HTTPRoute {
 			return get[gw.HTTPRoute](api.HTTPRoutes().Informer(), n.String())
