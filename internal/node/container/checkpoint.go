@@ -3,8 +3,10 @@ package container
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +22,7 @@ import (
 const (
 	CheckpointImages = "checkpoint" // CRIU's images
 	CheckpointUpper  = "upper.tar"  // what the container has written, in overlay's own form
-	upperLog         = "upper.log"
+	copyLog          = "copy.log"
 )
 
 // freezeTime is how long stopping a container's processes may take where the
@@ -30,19 +32,20 @@ const freezeTime = 10 * time.Second
 // Checkpoint writes the processes of a container that Start was given as spec,
 // and its writable layer as it was at that moment, into a directory. The
 // container goes on. What cannot be written down is fault.Precondition with the
-// reason.
+// reason. also are more directories to copy at that moment, by the name of the tar
+// that each becomes.
 //
 // It returns only when nothing acts on the container any more, also after ctx
 // has ended: a CRIU that is killed may take the container along. The directory is
 // in use until then.
-func (r *Runtime) Checkpoint(ctx context.Context, spec Spec, dir string) error {
-	if err := r.checkpoint(ctx, spec, dir); err != nil {
+func (r *Runtime) Checkpoint(ctx context.Context, spec Spec, dir string, also map[string]string) error {
+	if err := r.checkpoint(ctx, spec, dir, also); err != nil {
 		return fmt.Errorf("checkpoint container %s: %w", spec.ID, err)
 	}
 	return nil
 }
 
-func (r *Runtime) checkpoint(ctx context.Context, spec Spec, dir string) error {
+func (r *Runtime) checkpoint(ctx context.Context, spec Spec, dir string, also map[string]string) error {
 	if err := restorable(spec); err != nil {
 		return err
 	}
@@ -69,15 +72,15 @@ func (r *Runtime) checkpoint(ctx context.Context, spec Spec, dir string) error {
 	if end, ok := ctx.Deadline(); ok {
 		req.Freeze = min(req.Freeze, time.Until(end))
 	}
-	if spec.Root.Upper != "" {
+	if copies := copyAll(spec.Root, dir, also); len(copies) > 0 {
 		req.Frozen = filepath.Join(dir, "frozen.sh")
-		if err := criu.WhileFrozen(req.Frozen, copyUpper(spec.Root, dir)); err != nil {
+		if err := criu.WhileFrozen(req.Frozen, strings.Join(copies, " && ")); err != nil {
 			return err
 		}
 	}
 	_, err = r.call(context.WithoutCancel(ctx), false, wire.CallCheckpoint, req, nil, nil)
-	if said, rerr := os.ReadFile(filepath.Join(dir, upperLog)); err != nil && rerr == nil && len(said) > 0 {
-		err = fmt.Errorf("%w: copy of the writable layer: %s", err, strings.TrimSpace(string(said)))
+	if said, rerr := os.ReadFile(filepath.Join(dir, copyLog)); err != nil && rerr == nil && len(said) > 0 {
+		err = fmt.Errorf("%w: copy of its files: %s", err, strings.TrimSpace(string(said)))
 	}
 	return err
 }
@@ -132,16 +135,27 @@ func outside(pid int, spec *specs.Spec) ([]string, error) {
 	return external, nil
 }
 
-// copyUpper is the command that copies a writable layer: by tar, which CRIU
-// needs too, and run by CRIU while the processes stand still. Were it ours to do,
-// our death would leave them standing.
-func copyUpper(root Rootfs, dir string) string {
-	upper := root.Upper
-	if !filepath.IsAbs(upper) {
-		upper = filepath.Join(root.Base, upper)
+// copyAll are the commands that copy the writable layer and more: by tar, which
+// CRIU needs too, and run by CRIU while the processes stand still. Were it ours to
+// do, our death would leave them standing.
+func copyAll(root Rootfs, dir string, also map[string]string) []string {
+	from := maps.Clone(also)
+	if root.Upper != "" {
+		if from == nil {
+			from = map[string]string{}
+		}
+		from[CheckpointUpper] = root.Upper
+		if !filepath.IsAbs(root.Upper) {
+			from[CheckpointUpper] = filepath.Join(root.Base, root.Upper)
+		}
 	}
-	return fmt.Sprintf("tar --create --file %s --directory %s --sparse --numeric-owner --xattrs --xattrs-include='*' --warning=no-file-ignored . 2>%s",
-		quote(filepath.Join(dir, CheckpointUpper)), quote(upper), quote(filepath.Join(dir, upperLog)))
+	var commands []string
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		commands = append(commands, fmt.Sprintf(
+			"tar --create --file %s --directory %s --sparse --numeric-owner --xattrs --xattrs-include='*' --warning=no-file-ignored . 2>>%s",
+			quote(filepath.Join(dir, name)), quote(from[name]), quote(filepath.Join(dir, copyLog))))
+	}
+	return commands
 }
 
 // quote makes a word of the shell's.

@@ -42,7 +42,11 @@ func (r *Runtime) restoring(ctx context.Context, spec Spec, req *wire.Start) err
 // Fits tells whether the processes of a container described by then can be
 // restored into one described by now: it must have the same mounts and the same
 // kinds of namespace.
-func Fits(then, now *specs.Spec) error {
+func Fits(then *specs.Spec, spec Spec) error {
+	if err := restorable(spec); err != nil {
+		return err
+	}
+	now := spec.OCI
 	have := mountPoints(now)
 	for _, at := range mountPoints(then) {
 		if !slices.Contains(have, at) {

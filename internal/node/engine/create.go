@@ -29,16 +29,17 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 	if cfg.Name == "" {
 		return Container{}, fmt.Errorf("container: metadata.name is empty: %w", fault.Invalid)
 	}
-	img, err := e.parts.Images.Get(ctx, cfg.Image)
-	if err != nil {
-		return Container{}, fmt.Errorf("container %s: image: %w", cfg.Name, err)
-	}
 	pod, err := p.ready()
 	if err != nil {
 		return Container{}, fmt.Errorf("container %s: %w", cfg.Name, err)
 	}
+	id := newID()
+	img, from, err := e.source(ctx, id, cfg.Image)
+	if err != nil {
+		return Container{}, fmt.Errorf("container %s: %w", cfg.Name, err)
+	}
 	rec := Container{
-		ID: newID(), PodID: pod.ID, Boot: e.boot, Config: cfg, State: Created, Created: time.Now(),
+		ID: id, PodID: pod.ID, Boot: e.boot, Config: cfg, State: Created, Created: time.Now(),
 		Image:   ImageUsed{ID: img.ID, Ref: imageRef(img, cfg.Image), Name: imageName(img, cfg.Image)},
 		LogPath: logPath(&pod.Config, &cfg), Resources: cfg.Resources,
 	}
@@ -50,9 +51,9 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 	err = e.containers.reserve(name, rec.ID)
 	e.mu.Unlock()
 	if err != nil {
-		return Container{}, err
+		return Container{}, errors.Join(err, from.drop())
 	}
-	if c.spec, err = e.makeContainer(ctx, &pod, &rec, img); err != nil {
+	if c.spec, err = e.makeContainer(ctx, &pod, &rec, img, from); err != nil {
 		e.undoContainer(ctx, &rec)
 		e.mu.Lock()
 		e.containers.release(name, rec.ID)
@@ -70,7 +71,7 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 }
 
 // makeContainer makes the container's parts, its record last.
-func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image) (*container.Spec, error) {
+func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image, from *saved) (*container.Spec, error) {
 	base, err := e.base(ctx, img, nil)
 	if err != nil {
 		return nil, err
@@ -86,6 +87,11 @@ func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, im
 	spec, err := b.build(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if from != nil {
+		if err := e.restoreInto(ctx, from, pod, &spec); err != nil {
+			return nil, fmt.Errorf("checkpoint: %w", err)
+		}
 	}
 	if rec.LogPath != "" {
 		if err := os.MkdirAll(filepath.Dir(rec.LogPath), 0o755); err != nil {

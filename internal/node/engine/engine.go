@@ -22,15 +22,16 @@ import (
 
 // Config holds the settings of an Engine. Dir is required.
 type Config struct {
-	Dir          string              // records, anonymous volumes
-	RunDir       string              // where the pods' files are mounted; best on a tmpfs; empty is below Dir
-	CgroupParent string              // of pods that name none
-	CDIDirs      []string            // where CDI specifications lie; nil is the usual places
-	Annotations  []string            // of pods and containers that are for a stock runtime; one that ends in * stands for all that begin so
-	Rlimits      []specs.POSIXRlimit // of every container; nil leaves the keeper's
-	Pause        []string            // program and arguments that hold a shared process namespace
-	StopTimeout  time.Duration       // between stop signal and SIGKILL where nobody says; zero is 10 s
-	Starts       int                 // pods and containers made at once; zero is by the processors
+	Dir           string              // records, anonymous volumes
+	RunDir        string              // where the pods' files are mounted; best on a tmpfs; empty is below Dir
+	CgroupParent  string              // of pods that name none
+	CDIDirs       []string            // where CDI specifications lie; nil is the usual places
+	Annotations   []string            // of pods and containers that are for a stock runtime; one that ends in * stands for all that begin so
+	Rlimits       []specs.POSIXRlimit // of every container; nil leaves the keeper's
+	Pause         []string            // program and arguments that hold a shared process namespace
+	StopTimeout   time.Duration       // between stop signal and SIGKILL where nobody says; zero is 10 s
+	RestoreImages bool                // whether images may hold checkpoints, which decide over the rights of their processes
+	Starts        int                 // pods and containers made at once; zero is by the processors
 }
 
 // Engine makes and keeps pods and containers.
@@ -90,6 +91,8 @@ type ctr struct {
 	pod  *pod
 	once sync.Once
 	done chan struct{}
+
+	checkpointing atomic.Bool
 }
 
 func newCtr(rec Container, p *pod) *ctr {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"io"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -60,6 +61,11 @@ type Runtime interface {
 	// Delete forgets an ended container and removes its cgroup. Deleting an
 	// unknown container is not an error.
 	Delete(ctx context.Context, id string) error
+
+	// Checkpoint writes a running container's processes and what it has written
+	// into a directory, as *container.Runtime tells. It returns only when nothing
+	// acts on the container any more, also after ctx has ended.
+	Checkpoint(ctx context.Context, spec container.Spec, dir string, also map[string]string) error
 
 	Update(ctx context.Context, id string, resources *specs.LinuxResources) error
 	ReopenLog(ctx context.Context, id string) error
@@ -124,6 +130,10 @@ type Images interface {
 	// Unpack writes one layer into dir in overlay's own form (whiteouts, opaque
 	// directories). lowers are the unpacked layers below it, top first.
 	Unpack(ctx context.Context, layer image.Layer, dir string, lowers []string) error
+	// Annotations returns what the manifest of an image says beside its parts.
+	Annotations(ctx context.Context, img image.Image) (map[string]string, error)
+	// OpenLayer reads the tar of a layer, for images that are no filesystem.
+	OpenLayer(ctx context.Context, layer image.Layer) (io.ReadCloser, error)
 	// Usage tells how much the blobs hold.
 	Usage(ctx context.Context) (bytes, inodes uint64, err error)
 }

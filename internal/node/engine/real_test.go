@@ -30,7 +30,10 @@ type real struct {
 	t      *testing.T
 	dir    string
 	keeper string
+	images *image.Store
 	stop   func()
+
+	restoreImages bool
 }
 
 // newReal builds the keeper, which is also the program in the test's image: it
@@ -56,11 +59,14 @@ func (r *real) start() {
 	log := slog.New(slog.DiscardHandler)
 	images, err := image.Open(image.Config{Root: filepath.Join(r.dir, "images")}, log)
 	must(t, err)
+	r.images = images
 	layers, err := snapshot.Open(snapshot.Config{Root: filepath.Join(r.dir, "snapshots")}, log)
 	must(t, err)
 	runtime, err := container.Connect(t.Context(), r.containers(), log)
 	must(t, err)
-	r.Engine, err = engine.Open(engine.Config{Dir: filepath.Join(r.dir, "engine"), CgroupParent: r.cgroup()}, engine.Parts{
+	r.Engine, err = engine.Open(engine.Config{
+		Dir: filepath.Join(r.dir, "engine"), CgroupParent: r.cgroup(), RestoreImages: r.restoreImages,
+	}, engine.Parts{
 		Runtime: runtime, Snapshots: layers, Images: images, Seccomp: seccomp.Default, Network: fake.NewNetwork(),
 	}, log)
 	must(t, err)
@@ -130,24 +136,28 @@ func (r *real) begin(name string, args ...string) engine.Container {
 	return c
 }
 
+// down removes everything.
+func (r *real) down() {
+	t := r.t
+	for _, p := range r.Pods("cri") {
+		if err := r.RemovePod(context.Background(), "cri", p.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	r.stop()
+	must(t, container.Down(context.Background(), r.containers(), slog.New(slog.DiscardHandler)))
+	parents, err := filepath.Glob("/sys/fs/cgroup/*" + r.cgroup())
+	must(t, err)
+	for _, dir := range append(parents, "/sys/fs/cgroup"+r.cgroup()) {
+		if err := os.Remove(dir); err != nil && !os.IsNotExist(err) {
+			t.Error(err)
+		}
+	}
+}
+
 func TestRealContainers(t *testing.T) {
 	r := newReal(t)
-	defer func() {
-		for _, p := range r.Pods("cri") {
-			if err := r.RemovePod(context.Background(), "cri", p.ID); err != nil {
-				t.Error(err)
-			}
-		}
-		r.stop()
-		must(t, container.Down(context.Background(), r.containers(), slog.New(slog.DiscardHandler)))
-		parents, err := filepath.Glob("/sys/fs/cgroup/*" + r.cgroup())
-		must(t, err)
-		for _, dir := range append(parents, "/sys/fs/cgroup"+r.cgroup()) {
-			if err := os.Remove(dir); err != nil && !os.IsNotExist(err) {
-				t.Error(err)
-			}
-		}
-	}()
+	defer r.down()
 
 	fails := r.begin("fails")
 	got, err := r.WaitContainer(t.Context(), "cri", fails.ID)

@@ -136,6 +136,9 @@ func (e *Engine) reconcile(ctx context.Context) error {
 // sweep gives back what a crash left with the network and the snapshots: what
 // no record of ours names. Failing costs space, so it does not stop the engine.
 func (e *Engine) sweep(ctx context.Context) {
+	if err := os.RemoveAll(filepath.Join(e.cfg.Dir, checkpointsDir)); err != nil {
+		e.log.Warn("what was left of a checkpoint stays", "err", err)
+	}
 	var pods []string
 	for _, p := range e.allPods() {
 		pods = append(pods, p.rec.ID)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -41,6 +42,11 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 		st, err = e.parts.Runtime.Start(ctx, *c.spec)
 		return err
 	})
+	if c.spec.Restore != nil {
+		if err := os.RemoveAll(string(e.savedDir(rec.ID))); err != nil {
+			e.log.Warn("a restored checkpoint stays on the disk", "container", rec.ID, "err", err)
+		}
+	}
 	c.spec = nil // a container is started once
 	if err != nil {
 		e.startFailed(c, err)

@@ -168,7 +168,7 @@ var checkpoints = map[string]func(*testing.T, *Node){
 		if log := n.Log(spec.Log); log[0] != "stdout F ready" {
 			t.Skipf("io_uring: %s", log[0])
 		}
-		err := n.Checkpoint(t.Context(), spec, t.TempDir())
+		err := n.Checkpoint(t.Context(), spec, t.TempDir(), nil)
 		if fault.Of(err) != fault.Precondition || !strings.Contains(err.Error(), "criu: ") {
 			t.Errorf("Checkpoint = %v, want %v with CRIU's reason", err, fault.Precondition)
 		}
@@ -188,7 +188,7 @@ var checkpoints = map[string]func(*testing.T, *Node){
 				why = "runs under " + n.handler
 			}
 			n.Start(spec)
-			err := n.Checkpoint(t.Context(), spec, t.TempDir())
+			err := n.Checkpoint(t.Context(), spec, t.TempDir(), nil)
 			if fault.Of(err) != fault.Precondition || !strings.Contains(err.Error(), why) {
 				t.Errorf("Checkpoint = %v, want %v and %q", err, fault.Precondition, why)
 			}
@@ -219,7 +219,7 @@ func (n *Node) tally(megabytes, code int) container.Spec {
 func (n *Node) checkpoint(spec container.Spec) string {
 	n.t.Helper()
 	dir := n.t.TempDir()
-	if err := n.Checkpoint(n.t.Context(), spec, dir); err != nil {
+	if err := n.Checkpoint(n.t.Context(), spec, dir, nil); err != nil {
 		n.t.Fatalf("Checkpoint: %v", err)
 	}
 	return dir

@@ -30,7 +30,16 @@ func tally(megabytes, code int) {
 	check(err)
 	check(os.Remove(f.Name()))
 	fmt.Fprint(f, sum)
-	check(os.WriteFile("/tmp/written", fmt.Append(nil, sum), 0o600))
+	// Files in the container's own filesystem, in what may be a volume, and in
+	// shared memory; and one of the image that goes.
+	var named []*os.File
+	for _, dir := range []string{"/etc", "/tmp", "/dev/shm"} {
+		f, err := os.Create(dir + "/tally")
+		check(err)
+		fmt.Fprint(f, sum)
+		named = append(named, f)
+	}
+	os.Remove("/etc/unwanted")
 	var plain net.ListenConfig
 	plain.SetMultipathTCP(false) // CRIU knows no MPTCP
 	listener, err := plain.Listen(context.Background(), "tcp", tallyPort)
@@ -49,17 +58,29 @@ func tally(megabytes, code int) {
 	for {
 		select {
 		case <-end:
-			f.Seek(0, io.SeekStart)
-			unnamed, _ := io.ReadAll(f)
-			named, _ := os.ReadFile("/tmp/written")
-			if want := fmt.Sprint(sum); crc32.ChecksumIEEE(memory) != sum || string(unnamed) != want || string(named) != want {
-				fmt.Fprintf(os.Stderr, "memory %08x, want %08x; files %q and %q\n", crc32.ChecksumIEEE(memory), sum, unnamed, named)
+			if now := crc32.ChecksumIEEE(memory); now != sum {
+				fmt.Fprintf(os.Stderr, "memory has checksum %d, want %d\n", now, sum)
 				os.Exit(99)
+			}
+			holds(f, sum)
+			for _, f := range named {
+				holds(f, sum)
+				again, err := os.Open(f.Name())
+				check(err)
+				holds(again, sum)
 			}
 			os.Exit(code)
 		case <-time.After(2 * time.Millisecond):
 			fmt.Println("count", count.Add(1))
 		}
+	}
+}
+
+func holds(f *os.File, sum uint32) {
+	f.Seek(0, io.SeekStart)
+	if text, err := io.ReadAll(f); string(text) != fmt.Sprint(sum) {
+		fmt.Fprintf(os.Stderr, "%s holds %q, %v; want %d\n", f.Name(), text, err, sum)
+		os.Exit(99)
 	}
 }
 
