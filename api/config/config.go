@@ -96,6 +96,8 @@ type Engine struct {
 	CgroupDriver   string            `yaml:"cgroupDriver"`   // cgroupfs
 	Runtimes       map[string]string `yaml:"runtimes"`       // handler to OCI runtime binary; runc and crun are found by themselves
 	PodAnnotations []string          `yaml:"podAnnotations"` // those handed on to OCI runtimes, such as run.oci.handler or vendor/*
+	CRIU           string            `yaml:"criu"`           // the program that checkpoints containers
+	RestoreImages  bool              `yaml:"restoreImages"`  // whether images may hold checkpoints: they decide over the rights of their processes
 }
 
 // Gateway says how apps are reached from outside.
@@ -126,7 +128,7 @@ func Default() File {
 		API:      API{Port: 6443},
 		Registry: Registry{Enabled: true, Port: 5000, Name: "registry.local", AnonymousPull: true},
 		Images:   Images{Parallel: 4},
-		Engine:   Engine{CgroupDriver: "cgroupfs"},
+		Engine:   Engine{CgroupDriver: "cgroupfs", CRIU: "criu"},
 		Gateway:  Gateway{Enabled: true, HTTPPort: 80, HTTPSPort: 443, AdminPort: 9180, Domain: "sampan.local"},
 		Catalog:  Catalog{Enabled: true},
 		Log:      Log{Level: "info"},

@@ -134,7 +134,7 @@ func (s settings) podRange() netip.Prefix { return s.pods }
 func (s settings) containers(groups *cgroup.Manager) container.Config {
 	return container.Config{
 		Dir: s.run("keeper"), Keeper: s.keeper(), Cgroups: groups, Runtimes: s.Engine.Runtimes,
-		KeeperCgroup: "/" + s.Instance() + "/keeper",
+		CRIU: s.Engine.CRIU, KeeperCgroup: "/" + s.Instance() + "/keeper",
 	}
 }
 
@@ -147,7 +147,7 @@ func (s settings) cgroups() cgroup.Config {
 func (s settings) engine() engine.Config {
 	return engine.Config{
 		Dir: s.data("engine"), CgroupParent: "/" + s.Instance() + "/local",
-		Pause: []string{s.keeper(), "pause"}, Annotations: s.Engine.PodAnnotations,
+		Pause: []string{s.keeper(), "pause"}, Annotations: s.Engine.PodAnnotations, RestoreImages: s.Engine.RestoreImages,
 	}
 }
 
