@@ -1,7 +1,14 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +99,55 @@ func TestAHeartbeatMayPause(t *testing.T) {
 	code, _, errOut := typed(t, api, "en", "", "service", "heartbeat", "db", "one", "--pause", "--message", "draining")
 	if code != 0 || len(api.patches) != 1 || api.patches[0].path != registered+"db/instances/one/heartbeat" || api.patches[0].body["paused"] != true || api.patches[0].body["message"] != "draining" {
 		t.Errorf("exit code %d, %+v: %s", code, api.patches, errOut)
+	}
+}
+
+// With --hold the command beats, registers again what was forgotten, and takes
+// it out when it ends.
+func TestHoldStaysWithAnInstance(t *testing.T) {
+	calls, beats := make(chan string, 100), 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		call := r.Method + " " + strings.TrimPrefix(r.URL.Path, registered)
+		if strings.HasSuffix(call, "/heartbeat") {
+			if beats++; beats == 1 {
+				reply(w, http.StatusNotFound, object{"message": "instance shop/db/one: not found"})
+				calls <- call
+				return
+			}
+		}
+		reply(w, http.StatusOK, object{"id": "one"})
+		calls <- call
+	}))
+	defer s.Close()
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf("current-context: x\ncontexts: [{name: x, context: {cluster: x, namespace: shop}}]\nclusters: [{name: x, cluster: {server: %q}}]\n", s.URL)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	var out, errOut bytes.Buffer
+	env := Env{Out: &out, Err: &errOut, Getenv: func(string) string { return "" }}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- Main(ctx, env, strings.Fields("--kubeconfig "+config+" service register db --id one --address 192.0.2.7 --port 1 --ttl 100ms --hold"))
+	}()
+	for i, want := range []string{"PUT db/instances/one", "PUT db/instances/one/heartbeat", "PUT db/instances/one", "PUT db/instances/one/heartbeat", "DELETE db/instances/one"} {
+		if i == 4 {
+			end()
+		}
+		select {
+		case got := <-calls:
+			for i == 4 && got != want { // one more beat may have been on its way
+				got = <-calls
+			}
+			if got != want {
+				t.Errorf("request %d = %s, want %s", i, got, want)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no request %d, want %s", i, want)
+		}
+	}
+	if code := <-ended; code != 0 || out.String() != "db.shop: registered as one\n" {
+		t.Errorf("exit code %d, %s%s", code, out.String(), errOut.String())
 	}
 }
