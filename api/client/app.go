@@ -35,7 +35,7 @@ type AppStatus struct {
 	URL                string
 	Hosts              []string
 	Live               string
-	Config             int64
+	Config, LiveConfig int64 // versions of its configuration: the newest, and that of the live revision
 	Proven             bool
 	Revisions          []AppRevision
 	Rollout            *AppRollout

@@ -31,6 +31,9 @@ type AppStatus struct {
 	// the ConfigMaps and Secrets that it names.
 	// +optional
 	Config int64 `json:"config,omitempty"`
+	// The number of the version with which the live revision runs.
+	// +optional
+	LiveConfig int64 `json:"liveConfig,omitempty"`
 	// Keeps a revision live that was rolled back to although the ConfigMaps
 	// and Secrets it names have changed since.
 	// +optional

@@ -110,18 +110,17 @@ func (a *app) findVersion(c *configuration, text string) (client.ConfigVersion, 
 
 func versionName(n int64) string { return "v" + strconv.FormatInt(n, 10) }
 
-// used are the app's revisions that were made with a version, and whether the
-// live one is among them. A version that says the same as an older one is used
-// by that one's revisions.
-func (c *configuration) used(v client.ConfigVersion) (names []string, live bool) {
+// used are the revisions that were made with a version, or with an older one
+// that says the same.
+func (c *configuration) used(v client.ConfigVersion) []string {
+	names := []string{}
 	for _, r := range slices.Backward(c.revisions) {
 		i := slices.IndexFunc(c.versions, func(o client.ConfigVersion) bool { return o.Data.Number == r.Data.Version })
 		if i >= 0 && slices.EqualFunc(c.versions[i].Data.Sources, v.Data.Sources, sameSource) {
 			names = append(names, r.Data.Name)
-			live = live || r.Data.Name == c.app.Status.Live
 		}
 	}
-	return names, live
+	return names
 }
 
 func sameSource(x, y client.ConfigSource) bool {

@@ -121,7 +121,7 @@ func (a *app) showSettings(c *configuration, v client.ConfigVersion, list []sett
 		t.row(row...)
 	}
 	t.flush()
-	if _, live := c.used(v); !live && v.Data.Number == c.newest().Data.Number && c.app.Status.Live != "" {
+	if n, s := v.Data.Number, c.app.Status; n == s.Config && n != s.LiveConfig && s.Live != "" {
 		fmt.Fprintln(a.Err, a.text.get("app.config.notlive", versionName(v.Data.Number), c.app.Status.Live, c.app.Name))
 	}
 }
@@ -206,9 +206,8 @@ func (a *app) configHistory() *cobra.Command {
 			l := configLine{
 				Version: versionName(v.Data.Number), Created: v.Created.Format("2006-01-02T15:04:05Z07:00"),
 				By: v.Data.By, Cause: v.Data.Cause, Changes: []string{}, age: age(v.Created),
+				Revisions: c.used(v), Live: v.Data.Number == c.app.Status.LiveConfig,
 			}
-			l.Revisions, l.Live = c.used(v)
-			l.Live = l.Live && !slices.ContainsFunc(lines, func(newer configLine) bool { return newer.Live })
 			switch {
 			case i+1 < len(c.versions):
 				l.Changes = changes(settings(c.versions[i+1]), settings(v))

@@ -103,6 +103,7 @@ func (w *world) env(deployment string) string {
 }
 
 func TestAChangeOfTheConfigurationIsAVersionAndARevision(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, web("web", func(a *v1alpha1.App) {
 		a.Spec.Env = []v1alpha1.EnvVar{{Name: "MODE", Value: "default"}, {Name: "OTHER", Value: "1"}}
 	}))
@@ -126,6 +127,7 @@ func TestAChangeOfTheConfigurationIsAVersionAndARevision(t *testing.T) {
 }
 
 func TestNoSecretIsInTheHistory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, web("web"))
 	w.tick()
 	w.configure("web", "alice", "", map[string]string{"-TOKEN": "s3cret", "-/etc/pw": "s3cret"})
@@ -143,6 +145,7 @@ func TestNoSecretIsInTheHistory(t *testing.T) {
 }
 
 func TestWhatOthersChangeIsAVersionToo(t *testing.T) {
+	t.Parallel()
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings", Namespace: "shop"}, Data: map[string]string{"colour": "green"}}
 	w := newWorld(t, settings, web("web", func(a *v1alpha1.App) {
 		a.Annotations = map[string]string{v1alpha1.AnnotationChangedBy: "alice"}
@@ -168,6 +171,7 @@ func TestWhatOthersChangeIsAVersionToo(t *testing.T) {
 }
 
 func TestASecretThatOnlyHasTheNameIsNotTheConfiguration(t *testing.T) {
+	t.Parallel()
 	other := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "web-config", Namespace: "shop"}, Data: map[string][]byte{"A": []byte("b")}}
 	w := newWorld(t, other, web("web"))
 	w.ticks(3)
@@ -176,6 +180,7 @@ func TestASecretThatOnlyHasTheNameIsNotTheConfiguration(t *testing.T) {
 }
 
 func TestVersionsAreKeptInANumberThatIsBounded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, web("web"))
 	w.tick()
 	for i := range keptVersions + 5 {
@@ -192,6 +197,7 @@ func TestVersionsAreKeptInANumberThatIsBounded(t *testing.T) {
 }
 
 func TestARollbackOfTheAppBringsItsConfigurationBackAsANewVersion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, web("web"))
 	w.ticks(3)
 	w.configure("web", "alice", "", map[string]string{"MODE": "fast"})
@@ -214,6 +220,7 @@ func TestARollbackOfTheAppBringsItsConfigurationBackAsANewVersion(t *testing.T) 
 }
 
 func TestFilesOfTheConfigurationChangeInPlace(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, web("web", func(a *v1alpha1.App) { a.Spec.Reload = v1alpha1.Reload{How: "signal", Signal: "USR1"} }))
 	w.ticks(2)
 	w.configure("web", "alice", "", map[string]string{"/etc/web/web.conf": "1", "MODE": "fast"})
@@ -226,6 +233,7 @@ func TestFilesOfTheConfigurationChangeInPlace(t *testing.T) {
 	expect(t, "live after the file has changed", w.app("web").Status.Live, "r2")
 	expect(t, "signals", strings.Join(w.signals, ","), "web-r2-0 USR1")
 	expect(t, "versions", fmt.Sprint(strings.Count(w.versions("web"), "\n")+1), "2")
+	expect(t, "version in force", fmt.Sprint(w.app("web").Status.LiveConfig), "2")
 	w.configure("web", "alice", "", map[string]string{"/etc/web/web.conf": "2", "MODE": "slow"})
 	w.ticks(12)
 	expect(t, "live after a variable has changed", w.app("web").Status.Live, "r3")
@@ -258,4 +266,21 @@ func TestASignalGoesByTheNearestWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestConfigurationOfAVersionThatWasTakenBackIsNotInForce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, web("web", canary("1h")))
+	w.ticks(3)
+	w.configure("web", "alice", "", map[string]string{"MODE": "fast"})
+	w.ticks(4)
+	expect(t, "versions while the canary runs", fmt.Sprint(w.app("web").Status.Config, w.app("web").Status.LiveConfig), "1 0")
+	expect(t, "what the old copies have", w.env("web-r1"), "")
+	w.order("web", "promote#1")
+	w.ticks(12)
+	w.configure("web", "alice", "", map[string]string{"MODE": "broken"})
+	w.ticks(4)
+	w.order("web", "abort#2")
+	w.ticks(4)
+	expect(t, "versions after the abort", fmt.Sprint(w.app("web").Status.Config, w.app("web").Status.LiveConfig), "2 1")
 }

@@ -201,3 +201,16 @@ func (p *pass) version() int64 {
 	}
 	return p.versions[0].Number
 }
+
+// liveVersion is the version with which the live revision runs. One that the
+// app still asks for has the newest: it was made with it, or gets it in place.
+func (p *pass) liveVersion() int64 {
+	live := p.revision(p.app.Status.Live)
+	switch {
+	case live == nil:
+		return 0
+	case live.Name == p.asked && p.app.Status.Pinned == nil:
+		return p.version()
+	}
+	return live.Version
+}

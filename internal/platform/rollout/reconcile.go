@@ -96,6 +96,7 @@ type pass struct {
 	revisions []object.Revision // the newest first
 	versions  []object.Version  // of the configuration, the newest first
 	sources   sources
+	asked     string // the revision that the app asks for
 	digest    object.Digester
 	pods      []corev1.Pod
 	problems  []problem // the gravest first
@@ -130,7 +131,9 @@ func (p *pass) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if target == nil {
+	if target != nil {
+		p.asked = target.Name
+	} else {
 		// It cannot be shipped yet; what is live goes on.
 		if target = p.revision(p.app.Status.Live); target == nil {
 			p.report(p.notYet())
@@ -159,6 +162,7 @@ func (p *pass) run(ctx context.Context) error {
 // when the app was changed since it was read.
 func (p *pass) writeStatus(ctx context.Context) error {
 	p.app.Status.ObservedGeneration = p.app.Generation
+	p.app.Status.LiveConfig = p.liveVersion()
 	if equality.Semantic.DeepEqual(*p.before, p.app.Status) {
 		return nil
 	}
