@@ -14,7 +14,7 @@ import (
 
 // apps measures what stands between users and their apps.
 func (b *bench) apps(ctx context.Context) error {
-	for _, measured := range []func(context.Context) error{b.gateway} {
+	for _, measured := range []func(context.Context) error{b.gateway, b.appCloud} {
 		if err := measured(ctx); err != nil {
 			return err
 		}

@@ -33,26 +33,32 @@ type Image struct {
 
 // BuildImage builds it below dir. source is the repository.
 func BuildImage(ctx context.Context, source, dir string) (Image, error) {
-	im := Image{Program: filepath.Join(dir, "tiny"), Archive: filepath.Join(dir, "tiny.tar")}
-	if err := Build(ctx, source, im.Program, "./test/bench/tiny"); err != nil {
+	return buildImage(ctx, source, dir, "tiny", "./test/bench/tiny", Ref, Tiny)
+}
+
+// buildImage makes an image of one program of the repository. file is what both
+// are called in dir, and entry where the program is in the image.
+func buildImage(ctx context.Context, source, dir, file, pkg, ref, entry string) (Image, error) {
+	im := Image{Program: filepath.Join(dir, file), Archive: filepath.Join(dir, file+".tar")}
+	if err := Build(ctx, source, im.Program, pkg); err != nil {
 		return im, err
 	}
-	layer, err := layerOf(im.Program)
+	layer, err := layerOf(im.Program, entry)
 	if err != nil {
 		return im, err
 	}
-	img, err := imageOf(layer)
+	img, err := imageOf(layer, entry)
 	if err != nil {
 		return im, fmt.Errorf("image: %w", err)
 	}
-	tag, err := name.NewTag(Ref)
+	tag, err := name.NewTag(ref)
 	if err != nil {
 		return im, err
 	}
 	return im, tarball.WriteToFile(im.Archive, tag, img)
 }
 
-func layerOf(program string) ([]byte, error) {
+func layerOf(program, entry string) ([]byte, error) {
 	data, err := os.ReadFile(program)
 	if err != nil {
 		return nil, err
@@ -65,7 +71,7 @@ func layerOf(program string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if err := w.WriteHeader(&tar.Header{Name: Tiny[1:], Mode: 0o755, Size: int64(len(data))}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Name: entry[1:], Mode: 0o755, Size: int64(len(data))}); err != nil {
 		return nil, err
 	}
 	if _, err := w.Write(data); err != nil {
@@ -74,7 +80,7 @@ func layerOf(program string) ([]byte, error) {
 	return layer.Bytes(), w.Close()
 }
 
-func imageOf(layer []byte) (v1.Image, error) {
+func imageOf(layer []byte, entry string) (v1.Image, error) {
 	img, err := mutate.AppendLayers(empty.Image, static.NewLayer(layer, types.DockerUncompressedLayer))
 	if err != nil {
 		return nil, err
@@ -85,7 +91,7 @@ func imageOf(layer []byte) (v1.Image, error) {
 	}
 	c = c.DeepCopy()
 	c.OS, c.Architecture = "linux", runtime.GOARCH
-	c.Config.Entrypoint = []string{Tiny}
+	c.Config.Entrypoint = []string{entry}
 	return mutate.ConfigFile(img, c)
 }
 

@@ -3,15 +3,24 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
+	"os"
+	"time"
 )
 
-// answer is small, so that what is measured is the way there and back.
-var answer = []byte("HTTP/1.1 200 OK\r\nServer: web\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nHello, world")
+// answer is small, so that what is measured is the way there and back. It says
+// by which copy of an app it was given.
+const answer = "HTTP/1.1 200 OK\r\nServer: %s\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nHello, world"
 
-// backend answers until ctx ends. It knows of HTTP only where a request without
-// a body ends, and costs the machine next to nothing.
-func backend(ctx context.Context, addr string) error {
+// backend answers until ctx ends, each request after delay. It knows of HTTP only
+// where a request without a body ends, and costs the machine next to nothing.
+func backend(ctx context.Context, addr string, delay time.Duration) error {
+	name, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	text := fmt.Appendf(nil, answer, name)
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -26,11 +35,11 @@ func backend(ctx context.Context, addr string) error {
 			}
 			return err
 		}
-		go answers(c)
+		go answers(c, text, delay)
 	}
 }
 
-func answers(c net.Conn) {
+func answers(c net.Conn, text []byte, delay time.Duration) {
 	defer c.Close()
 	buf, have := make([]byte, 4096), 0
 	for {
@@ -44,7 +53,8 @@ func answers(c net.Conn) {
 			if end < 0 {
 				break
 			}
-			if _, err := c.Write(answer); err != nil {
+			time.Sleep(delay)
+			if _, err := c.Write(text); err != nil {
 				return
 			}
 			have = copy(buf, buf[end+4:have])

@@ -81,18 +81,24 @@ func (r request) pace(ctx context.Context, due time.Time, every time.Duration, e
 
 // ask sends a request and reads its answer.
 func (r request) ask(c net.Conn, in *bufio.Reader) error {
+	_, err := r.whom(c, in)
+	return err
+}
+
+// whom is ask, and says who has answered.
+func (r request) whom(c net.Conn, in *bufio.Reader) (string, error) {
 	if _, err := io.WriteString(c, r.text); err != nil {
-		return err
+		return "", err
 	}
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return err
+		return "", err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("answered with %s", resp.Status)
+		return "", fmt.Errorf("answered with %s", resp.Status)
 	}
-	return nil
+	return resp.Header.Get("Server"), nil
 }
