@@ -38,7 +38,7 @@ deps: ## Debian packages that a running cloud needs
 	@deploy/install-packages.sh nftables iproute2 util-linux kmod ca-certificates
 
 test-deps: deps ## and those that tests compare with
-	@deploy/install-packages.sh gcc libc6-dev libseccomp-dev runc crun
+	@deploy/install-packages.sh gcc libc6-dev libseccomp-dev runc crun systemd
 	@deploy/install-criu.sh
 
 test: test-deps lint build ## everything that CI runs

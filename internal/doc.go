@@ -47,6 +47,7 @@
 //	node/container/criu          asks CRIU to write processes into files and to make them of such files
 //	node/container/seccomp       compiles system call policies
 //	node/container/cgroup        limits and measures processes by control groups
+//	node/container/scope         has systemd keep cgroups for pods, where that is init
 //	node/network                 gives pods addresses, routes and host ports
 //
 //	base/fault   says what kind of failure an error is, so every API can answer with its own status
