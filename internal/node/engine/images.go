@@ -11,11 +11,13 @@ import (
 
 // PullImage pulls an image and unpacks it, so that a start does not have to.
 func (e *Engine) PullImage(ctx context.Context, ref string, opt image.PullOptions) (image.Image, error) {
+	before, lookErr := e.parts.Images.Get(ctx, ref)
 	img, err := e.parts.Images.Pull(ctx, ref, opt)
 	if err != nil {
 		return image.Image{}, err
 	}
-	if err := e.prepare(ctx, img, opt.Progress); err != nil {
+	there := lookErr == nil && before.ID == img.ID
+	if err := e.prepare(ctx, img, there, opt.Progress); err != nil {
 		return image.Image{}, fmt.Errorf("pull %s: %w", ref, err)
 	}
 	return img, nil
@@ -24,18 +26,25 @@ func (e *Engine) PullImage(ctx context.Context, ref string, opt image.PullOption
 // PrepareImage unpacks an image that came in some other way, from an archive or
 // by a push to the registry.
 func (e *Engine) PrepareImage(ctx context.Context, img image.Image) error {
-	return e.prepare(ctx, img, nil)
+	return e.prepare(ctx, img, false, nil)
 }
 
 // prepare unpacks an image that has just come in. One with a layer that cannot be
 // unpacked, today or ever, is taken away again: it would only be found in the
-// list by whoever tries to run it next.
-func (e *Engine) prepare(ctx context.Context, img image.Image, progress func(image.Progress)) error {
+// list by whoever tries to run it next. So is one for which the disk has no room,
+// unless it was there before.
+func (e *Engine) prepare(ctx context.Context, img image.Image, there bool, progress func(image.Progress)) error {
 	_, err := e.base(ctx, img, progress)
-	if kind := fault.Of(err); kind == fault.Invalid || kind == fault.Corrupt {
-		if err := e.RemoveImage(context.WithoutCancel(ctx), img.ID.String()); err != nil {
-			e.log.Warn("image that cannot be unpacked not removed", "image", img.ID, "err", err)
-		}
+	switch kind := fault.Of(err); {
+	case kind == fault.Exhausted && there:
+		return fmt.Errorf("%w; the image stays, not unpacked", err)
+	case kind == fault.Exhausted:
+		err = fmt.Errorf("%w; nothing of the image was kept", err)
+	case kind != fault.Invalid && kind != fault.Corrupt:
+		return err
+	}
+	if err := e.RemoveImage(context.WithoutCancel(ctx), img.ID.String()); err != nil {
+		e.log.Warn("image that cannot be unpacked not removed", "image", img.ID, "err", err)
 	}
 	return err
 }
