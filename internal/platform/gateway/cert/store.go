@@ -103,11 +103,26 @@ func fitting(certs []*tls.Certificate, hello *tls.ClientHelloInfo) *tls.Certific
 	return nil
 }
 
+// LocalPort is the port that a client has connected to.
+func LocalPort(hello *tls.ClientHelloInfo) int { return localAddr(hello).Port }
+
+// localAddr is the address that a connection has come in by. What a proxy in
+// front says is where its client has gone to.
 func localAddr(hello *tls.ClientHelloInfo) net.TCPAddr {
-	if hello.Conn == nil {
+	conn := hello.Conn
+	for {
+		if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			conn = c.NetConn()
+		} else if c, ok := conn.(interface{ Raw() net.Conn }); ok {
+			conn = c.Raw()
+		} else {
+			break
+		}
+	}
+	if conn == nil {
 		return net.TCPAddr{}
 	}
-	switch a := hello.Conn.LocalAddr().(type) {
+	switch a := conn.LocalAddr().(type) {
 	case *net.TCPAddr:
 		return *a
 	case *net.UDPAddr: // HTTP/3

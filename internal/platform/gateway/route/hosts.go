@@ -27,3 +27,15 @@ func (t *Table) Serves(port int, host string) bool {
 	_, ok = hosts.find(host)
 	return ok
 }
+
+// Together tells whether one listener of a port serves two hosts. A client that
+// has connected for one may ask for the other on the same connection.
+func (t *Table) Together(port int, a, b string) bool {
+	listeners := t.ports[port]
+	if listeners == nil {
+		return true
+	}
+	of, _ := listeners.find(a)
+	ofOther, _ := listeners.find(b)
+	return of == ofOther
+}

@@ -17,10 +17,11 @@ type object = map[string]any
 // caddyConfig is the whole of Caddy's configuration: ports, each with our
 // handler as its only route. Routes are not in it, so a change of routes is none
 // of it; only a Gateway with another port is.
-func caddyConfig(id uint64, cfg gateway.Config, binds []translate.Bind) *caddy.Config {
+func caddyConfig(id uint64, cfg gateway.Config, ports ports) *caddy.Config {
 	servers := object{}
-	for _, b := range binds {
-		servers["port-"+strconv.Itoa(b.Port)] = serverOf(id, cfg, b)
+	policies := tlsPolicies(id, ports.clients)
+	for _, b := range ports.binds {
+		servers["port-"+strconv.Itoa(b.Port)] = serverOf(id, cfg, b, policies)
 	}
 	return &caddy.Config{
 		// Without persist=false Caddy writes the configuration into a home directory.
@@ -33,12 +34,12 @@ func caddyConfig(id uint64, cfg gateway.Config, binds []translate.Bind) *caddy.C
 				"grace_period": cfg.Drain, "servers": servers,
 			}),
 			"tls":    encode(tlsOf(id, cfg)),
-			"sampan": encode(object{"id": id}),
+			"sampan": encode(object{"id": id, "policies": policies}),
 		},
 	}
 }
 
-func serverOf(id uint64, cfg gateway.Config, b translate.Bind) object {
+func serverOf(id uint64, cfg gateway.Config, b translate.Bind, policies []object) object {
 	s := object{
 		"listen":              []string{net.JoinHostPort("", strconv.Itoa(b.Port))},
 		"routes":              []object{{"handle": []object{{"handler": "sampan", "id": id, "port": b.Port}}}},
@@ -49,7 +50,9 @@ func serverOf(id uint64, cfg gateway.Config, b translate.Bind) object {
 		"max_header_bytes":    64 << 10,
 	}
 	if b.TLS {
-		s["tls_connection_policies"] = []object{{}}
+		s["tls_connection_policies"] = policies
+		// We know better which names share a listener than that none may.
+		s["strict_sni_host"] = false
 		s["protocols"] = []string{"h1", "h2", "h3"}
 		if b.NoQUIC {
 			s["protocols"] = []string{"h1", "h2"}

@@ -27,6 +27,7 @@ func init() {
 	caddy.RegisterModule(accepting{})
 	caddy.RegisterModule(sorting{})
 	caddy.RegisterModule(endings{})
+	caddy.RegisterModule(asking{})
 }
 
 func find(id uint64) (*Server, error) {

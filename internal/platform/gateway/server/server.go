@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +34,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/proxy"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/stream"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
@@ -55,11 +55,12 @@ type Server struct {
 
 	streams *stream.Server
 	tls     atomic.Pointer[tls.Config] // as Caddy answers with, for streams
+	asked   atomic.Pointer[cert.Clients]
 
 	doors    doors
 	draining atomic.Bool
 	mu       sync.Mutex // of Caddy's configuration
-	binds    []translate.Bind
+	ports    ports
 }
 
 // lastID numbers the Servers of a process.
@@ -183,9 +184,10 @@ func (s *Server) apply(r translate.Result) {
 		}
 	}
 	s.certs.Swap(given)
+	s.asked.Store(r.Clients)
 	s.proxy.Swap(r.Table)
 	closeOld, err := s.streams.Swap(r.Streams)
-	if err := errors.Join(err, s.listen(r.Binds)); err != nil {
+	if err := errors.Join(err, s.listen(portsOf(r))); err != nil {
 		s.log.Error("ports not changed", "err", err)
 	}
 	// A port may have gone from one to the other, and has been listened on all along.
@@ -193,18 +195,17 @@ func (s *Server) apply(r translate.Result) {
 }
 
 // listen tells Caddy which ports there are, when they are others than before.
-func (s *Server) listen(binds []translate.Bind) error {
+func (s *Server) listen(ports ports) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slices.SortFunc(binds, func(a, b translate.Bind) int { return a.Port - b.Port })
-	if s.draining.Load() || slices.Equal(binds, s.binds) {
+	if s.draining.Load() || ports.equal(s.ports) {
 		return nil
 	}
-	if err := caddy.Run(caddyConfig(s.id, s.cfg, binds)); err != nil {
+	if err := caddy.Run(caddyConfig(s.id, s.cfg, ports)); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	s.binds = binds
-	s.log.Info("listening", "ports", binds)
+	s.ports = ports
+	s.log.Info("listening", "ports", ports.binds)
 	return nil
 }
 
@@ -213,6 +214,10 @@ func (s *Server) listen(binds []translate.Bind) error {
 func (s *Server) serve(port int, w http.ResponseWriter, r *http.Request) {
 	if s.draining.Load() && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
+	}
+	if r.TLS != nil && s.misdirected(port, r) {
+		http.Error(w, "421 Misdirected Request: connect anew for "+route.Host(r.Host), http.StatusMisdirectedRequest)
+		return
 	}
 	s.proxy.Serve(port, w, r)
 }

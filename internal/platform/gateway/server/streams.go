@@ -8,11 +8,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddytls"
-)
 
-// acmeChallenge is what a public authority asks for to see that a name is ours
-// (RFC 8737).
-const acmeChallenge = "acme-tls/1"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/stream"
+)
 
 // sorting takes connections out of a port of HTTPS that a TLSRoute has the name
 // of.
@@ -42,7 +40,8 @@ func (s *sorting) WrapListener(l net.Listener) net.Listener {
 // endings is a Caddy app that lets TLS end at the gateway for what is not HTTP,
 // with the certificates that HTTPS has, public ones included.
 type endings struct {
-	ID uint64 `json:"id"`
+	ID       uint64                      `json:"id"`
+	Policies caddytls.ConnectionPolicies `json:"policies"`
 }
 
 // CaddyModule returns how Caddy calls the module.
@@ -56,15 +55,14 @@ func (e *endings) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	policies := caddytls.ConnectionPolicies{{}}
-	if err := policies.Provision(ctx); err != nil {
+	if err := e.Policies.Provision(ctx); err != nil {
 		return fmt.Errorf("TLS of connections: %w", err)
 	}
-	conf := policies.TLSConfig(ctx)
+	conf := e.Policies.TLSConfig(ctx)
 	choose := conf.GetConfigForClient
 	conf.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		chosen, err := choose(hello)
-		if err != nil || chosen == nil || slices.Contains(hello.SupportedProtos, acmeChallenge) {
+		if err != nil || chosen == nil || slices.Contains(hello.SupportedProtos, stream.AuthorityAsks) {
 			return chosen, err
 		}
 		// What is spoken inside is for the two ends to know: a client that names

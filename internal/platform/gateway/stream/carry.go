@@ -90,8 +90,19 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn) (net.Conn, error)
 	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	ended := tls.Server(conn, conf)
-	return ended, ended.HandshakeContext(ctx)
+	if err := ended.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	if ended.ConnectionState().NegotiatedProtocol == AuthorityAsks {
+		// It was answered with the handshake, and has been shown nothing else.
+		return nil, errors.New("a public authority has looked whether the name is ours")
+	}
+	return ended, nil
 }
+
+// AuthorityAsks is the protocol by which a public authority sees that a name is
+// ours (RFC 8737).
+const AuthorityAsks = "acme-tls/1"
 
 // dial connects to an endpoint. done must be called when the connection has
 // ended. Nothing has been sent yet, so an endpoint that does not answer is

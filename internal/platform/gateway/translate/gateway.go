@@ -14,6 +14,7 @@ import (
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
 	api "github.com/sampan-cloud/sampan/internal/platform/gateway"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 )
 
@@ -47,11 +48,13 @@ type listener struct {
 	protocol gw.ProtocolType
 	kinds    []gw.RouteGroupKind
 	pairs    []*tls.Certificate
-	selector labels.Selector // of namespaces, where routes come from such
+	clients  *cert.ClientRule // what clients must have; nil is nothing
+	selector labels.Selector  // of namespaces, where routes come from such
 	routes   []*route.Route
 	attached int32
 
 	accepted, resolved, conflicted verdict
+	partly                         bool // what could be resolved is enough
 }
 
 // verdict is a condition that is true unless a reason was found against it.
@@ -70,7 +73,7 @@ func (l *listener) serves() bool {
 // resolvedEnough tells whether what could be resolved is enough to serve: a
 // listener with a kind of route that is not known serves the others.
 func (l *listener) resolvedEnough() bool {
-	return l.resolved.ok() || l.resolved.reason == string(gw.ListenerReasonInvalidRouteKinds) && len(l.kinds) > 0
+	return l.resolved.ok() || l.partly || l.resolved.reason == string(gw.ListenerReasonInvalidRouteKinds) && len(l.kinds) > 0
 }
 
 // takeGateways finds the Gateways that are ours, and reads their listeners.
@@ -180,6 +183,9 @@ func (t *translation) listener(o *owner, spec *gw.Listener) *listener {
 	if layer(spec.Protocol) == gw.TLSProtocolType {
 		t.takeCertificates(l)
 	}
+	if l.ends() {
+		t.takeClients(l)
+	}
 	return l
 }
 
@@ -210,6 +216,11 @@ func (l *listener) takeKinds(supported []gw.RouteGroupKind) {
 // passthrough tells whether TLS ends behind the gateway.
 func (l *listener) passthrough() bool {
 	return l.spec.TLS != nil && l.spec.TLS.Mode != nil && *l.spec.TLS.Mode == gw.TLSModePassthrough
+}
+
+// ends tells whether TLS ends at the listener.
+func (l *listener) ends() bool {
+	return layer(l.protocol) == gw.TLSProtocolType && !l.passthrough()
 }
 
 // takeCertificates reads the certificates of a listener that TLS ends at.

@@ -73,6 +73,13 @@ func (t *translation) gatewayStatus(g *gateway) gw.GatewayStatus {
 		condition(string(gw.GatewayConditionAccepted), accepted, good, g.Generation),
 		condition(string(gw.GatewayConditionProgrammed), programmed, string(gw.GatewayReasonProgrammed), g.Generation),
 	}
+	if g.insecure() {
+		s.Conditions = append(s.Conditions, metav1.Condition{
+			Type: string(gw.GatewayConditionInsecureFrontendValidationMode), Status: metav1.ConditionTrue,
+			Reason: string(gw.GatewayReasonConfigurationChanged), ObservedGeneration: g.Generation,
+			Message: "clients without a valid certificate are taken, too",
+		})
+	}
 	return s
 }
 

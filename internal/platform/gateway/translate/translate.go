@@ -16,6 +16,7 @@ import (
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 	gwalpha "sigs.k8s.io/gateway-api/apis/v1alpha2"
 
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/stream"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
@@ -59,6 +60,7 @@ type Result struct {
 	Streams      *stream.Table
 	Binds        []Bind
 	Certificates []Certificate
+	Clients      *cert.Clients
 	Status       Status
 }
 
@@ -141,6 +143,7 @@ func Translate(o Objects, settings Settings, set *upstream.Set) Result {
 	t.out.Streams, more = stream.Build(streams)
 	t.tellConflicts(append(conflicts, more...))
 	t.leaveDatagrams()
+	t.tellClients(ingresses)
 	t.tellPolicies()
 	t.tellSets()
 	t.tellGateways()
@@ -166,7 +169,7 @@ func (t *translation) tableListeners() (requests []route.Listener, streams []str
 				t.out.Binds = append(t.out.Binds, b)
 			}
 		}
-		if layer(l.protocol) != gw.TLSProtocolType || l.passthrough() {
+		if !l.ends() {
 			continue
 		}
 		if len(l.pairs) == 0 {
