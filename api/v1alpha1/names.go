@@ -45,6 +45,10 @@ const (
 	// AnnotationChangedBy is who has last changed what an object says. The API
 	// server writes it; what a client claims is replaced.
 	AnnotationChangedBy = Group + "/changed-by"
+	// AnnotationChanges is beside it on what has LabelConfig: how often it was
+	// changed and by whom of late, as {"count": 4, "by": ["alice", "bob"]}. Of
+	// two changes in one moment neither is then taken for the other's.
+	AnnotationChanges = Group + "/changes"
 
 	// AnnotationReloaded is on a pod: the hash of the configuration that it
 	// has been told about, with @ and a time while its files are being replaced.

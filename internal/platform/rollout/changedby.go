@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
 )
 
 // ChangedBy has an API server write down who changes apps and what configures
@@ -54,31 +55,41 @@ func (c ChangedBy) Admit(_ context.Context, a admission.Attributes, o admission.
 	if a.GetResource().Group == "" && !labelled(now) && (before == nil || !labelled(before)) {
 		return nil // nobody's configuration
 	}
-	if c.is(a.GetUserInfo()) {
-		return nil
-	}
-	by := a.GetUserInfo().GetName()
+	var was map[string]string
+	changed := true
 	if before != nil {
-		changed, err := changes(a, o, now, before)
-		if err != nil {
+		was = before.GetAnnotations()
+		if changed, err = changes(a, o, now, before); err != nil {
 			return err
 		}
-		if !changed {
-			by = before.GetAnnotations()[v1alpha1.AnnotationChangedBy]
+	}
+	by, trail := was[v1alpha1.AnnotationChangedBy], was[v1alpha1.AnnotationChanges]
+	if changed {
+		if by = a.GetUserInfo().GetName(); c.is(a.GetUserInfo()) {
+			by = now.GetAnnotations()[v1alpha1.AnnotationChangedBy]
+		}
+		if a.GetResource().Group == "" {
+			trail = object.ReadTrail(trail).Add(by)
 		}
 	}
-	annotations := now.GetAnnotations()
-	if annotations[v1alpha1.AnnotationChangedBy] == by {
-		return nil
+	annotate(now, v1alpha1.AnnotationChangedBy, by)
+	annotate(now, v1alpha1.AnnotationChanges, trail)
+	return nil
+}
+
+// annotate sets an annotation; an empty one is taken away.
+func annotate(o metav1.Object, key, value string) {
+	annotations := o.GetAnnotations()
+	if annotations[key] == value {
+		return
 	}
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	if annotations[v1alpha1.AnnotationChangedBy] = by; by == "" {
-		delete(annotations, v1alpha1.AnnotationChangedBy)
+	if annotations[key] = value; value == "" {
+		delete(annotations, key)
 	}
-	now.SetAnnotations(annotations)
-	return nil
+	o.SetAnnotations(annotations)
 }
 
 func (c ChangedBy) is(u user.Info) bool {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
 )
 
 func settings(by, colour string, labels ...string) *corev1.ConfigMap {
@@ -103,4 +105,34 @@ func admit(t *testing.T, scheme *runtime.Scheme, a admission.Attributes, kind sc
 		t.Fatalf("%T has no metadata", a.GetObject())
 	}
 	return o.GetAnnotations()[v1alpha1.AnnotationChangedBy]
+}
+
+func TestTheTrailTellsOfEveryChange(t *testing.T) {
+	text := ""
+	for _, by := range []string{"alice", "bob", "carol"} {
+		text = object.ReadTrail(text).Add(by)
+	}
+	for name, tt := range map[string]struct {
+		trail string
+		since int64
+		want  string
+	}{
+		"those after the last look":     {text, 1, "bob carol"},
+		"none":                          {text, 3, ""},
+		"all that it remembers":         {text, -50, "alice bob carol"},
+		"one that is younger than that": {text, 9, ""},
+		"none in what is no trail":      {"alice", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := strings.Join(object.ReadTrail(tt.trail).Since(tt.since), " "); got != tt.want {
+				t.Errorf("Since(%d) = %q, want %q", tt.since, got, tt.want)
+			}
+		})
+	}
+	for range 100 {
+		text = object.ReadTrail(text).Add("dave")
+	}
+	if trail := object.ReadTrail(text); trail.Count != 103 || len(trail.By) > 20 {
+		t.Errorf("trail = %+v, want 103 changes and the last few", trail)
+	}
 }

@@ -117,8 +117,15 @@ func (p *pass) changedBy(before, now object.Version) (by, cause string) {
 		case old == nil && !s.Own:
 			add(&who, app)
 		default:
-			o := p.sources.has[object.Ref{Name: s.Name, Secret: s.Kind == "Secret"}.Key()]
-			add(&who, o.GetAnnotations()[v1alpha1.AnnotationChangedBy])
+			seen := int64(0)
+			if old != nil {
+				seen = old.Changes
+			}
+			said := p.sources.has[object.Ref{Name: s.Name, Secret: s.Kind == "Secret"}.Key()].GetAnnotations()
+			for _, by := range object.ReadTrail(said[v1alpha1.AnnotationChanges]).Since(seen) {
+				add(&who, by)
+			}
+			add(&who, said[v1alpha1.AnnotationChangedBy])
 			if old == nil || old.Note != s.Note {
 				add(&why, object.CauseOf(s.Note))
 			}

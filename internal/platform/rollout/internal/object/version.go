@@ -42,7 +42,8 @@ type Source struct {
 	Copy            string  `json:"copy"`          // the object with this content, of the same kind
 	Digest          string  `json:"digest"`        // of all of it
 	ResourceVersion string  `json:"resourceVersion"`
-	Note            string  `json:"note,omitempty"` // its cause as it stands there, to tell a new one from an old one
+	Changes         int64   `json:"changes,omitempty"` // how often it had been changed
+	Note            string  `json:"note,omitempty"`    // its cause as it stands there, to tell a new one from an old one
 	Values          []Value `json:"values,omitempty"`
 }
 
@@ -63,6 +64,7 @@ const shown = 1024
 // ReadSource describes a ConfigMap or Secret as it is now.
 func ReadSource(app *v1alpha1.App, d Digester, o client.Object) (Source, error) {
 	s := Source{Name: o.GetName(), ResourceVersion: o.GetResourceVersion(), Note: o.GetAnnotations()[v1alpha1.AnnotationCause]}
+	s.Changes = ReadTrail(o.GetAnnotations()[v1alpha1.AnnotationChanges]).Count
 	data, keys := map[string][]byte{}, map[string]Key{}
 	switch o := o.(type) {
 	case *corev1.ConfigMap:
