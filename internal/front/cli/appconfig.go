@@ -141,7 +141,7 @@ func (a *app) awaitVersion(ctx context.Context, k *client.Kube, name string, wri
 	for ctx.Err() == nil {
 		err := k.Watch(ctx, path, func(kind string, raw json.RawMessage) bool {
 			var v client.ConfigVersion
-			if kind != "ADDED" || json.Unmarshal(raw, &v) != nil || !written.in(v) {
+			if kind == "DELETED" || json.Unmarshal(raw, &v) != nil || !written.in(v) {
 				return true
 			}
 			found = v

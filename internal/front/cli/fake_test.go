@@ -37,7 +37,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case r.Method == http.MethodPatch || r.Method == http.MethodPut:
+	case r.Method == http.MethodPatch || r.Method == http.MethodPut || r.Method == http.MethodPost:
 		var body object
 		data, _ := io.ReadAll(r.Body)
 		if err := json.Unmarshal(data, &body); err != nil && len(data) > 0 {
