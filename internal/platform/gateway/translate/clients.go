@@ -81,7 +81,7 @@ func (l *listener) clientNames() []cert.ClientName {
 func (t *translation) tellClients(ingresses []route.Listener) {
 	asks := false
 	for _, l := range t.listeners {
-		asks = asks || l.clients != nil && l.serves()
+		asks = asks || l.clients != nil && l.asks()
 	}
 	if !asks {
 		t.out.Clients = &cert.Clients{}
@@ -89,7 +89,7 @@ func (t *translation) tellClients(ingresses []route.Listener) {
 	}
 	var names []cert.ClientName
 	for _, l := range t.listeners {
-		if l.serves() && l.ends() {
+		if l.asks() {
 			names = append(names, l.clientNames()...)
 		}
 	}
@@ -101,6 +101,13 @@ func (t *translation) tellClients(ingresses []route.Listener) {
 		}
 	}
 	t.out.Clients = cert.NewClients(names)
+}
+
+// asks tells whether a listener has a say in who may connect for its names. One
+// that does not serve, since there is no authority to check its clients by, lets
+// nobody: another listener's certificate is not to be shown for its names.
+func (l *listener) asks() bool {
+	return l.ends() && (l.serves() || l.accepted.reason == string(gw.ListenerReasonNoValidCACertificate))
 }
 
 // insecure tells whether a Gateway takes clients that could not prove who they

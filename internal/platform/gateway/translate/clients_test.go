@@ -19,9 +19,9 @@ func TestAListenerIsToldWhatBecameOfItsClientsAuthorities(t *testing.T) {
 		"an authority":            {`{default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: ca}]}}}`, "Accepted", "ResolvedRefs", true, true},
 		"of another port":         {`{default: {}, perPort: [{port: 8443, tls: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: ca}]}}}]}`, "Accepted", "ResolvedRefs", true, false},
 		"a port without, by name": {`{default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: gone}]}}, perPort: [{port: 443, tls: {}}]}`, "Accepted", "ResolvedRefs", true, false},
-		"nobody":                  {`{default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: gone}]}}}`, "NoValidCACertificate", "InvalidCACertificateRef", false, false},
-		"no ConfigMap":            {`{default: {validation: {caCertificateRefs: [{group: "", kind: Secret, name: ca}]}}}`, "NoValidCACertificate", "InvalidCACertificateKind", false, false},
-		"another namespace's":     {`{default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: ca, namespace: other}]}}}`, "NoValidCACertificate", "RefNotPermitted", false, false},
+		"nobody":                  {`{default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: gone}]}}}`, "NoValidCACertificate", "InvalidCACertificateRef", false, true},
+		"no ConfigMap":            {`{default: {validation: {caCertificateRefs: [{group: "", kind: Secret, name: ca}]}}}`, "NoValidCACertificate", "InvalidCACertificateKind", false, true},
+		"another namespace's":     {`{default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: ca, namespace: other}]}}}`, "NoValidCACertificate", "RefNotPermitted", false, true},
 		"one of two":              {`{default: {validation: {caCertificateRefs: [{group: "", kind: ConfigMap, name: gone}, {group: "", kind: ConfigMap, name: ca}]}}}`, "Accepted", "InvalidCACertificateRef", true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
