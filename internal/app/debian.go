@@ -15,13 +15,7 @@ func (d *daemon) buildDeb(ctx context.Context, req local.BuildDeb, progress func
 	built, err := debian.Build(ctx, debian.Options{
 		Name: req.Name, Packages: req.Packages, Cache: d.set.data("cache", "debian"),
 		Entrypoint: req.Entrypoint, Cmd: req.Command,
-		Progress: func(p debian.Progress) {
-			step := p.Step
-			if p.Total > 0 { // packages, not bytes
-				step = fmt.Sprintf("%s %d/%d %s", p.Step, p.Done, p.Total, p.Package)
-			}
-			progress(local.Progress{ID: p.Step, Step: step})
-		},
+		Progress: steps(progress),
 	})
 	if err != nil {
 		return image.Image{}, err
@@ -33,4 +27,21 @@ func (d *daemon) buildDeb(ctx context.Context, req local.BuildDeb, progress func
 	}
 	defer layer.Close()
 	return d.images.AddImage(ctx, req.Name, built.Config, false, layer)
+}
+
+// steps tells a build's steps as a pull tells its blobs: each has a line, which
+// is done when the next begins.
+func steps(progress func(local.Progress)) func(debian.Progress) {
+	last := ""
+	return func(p debian.Progress) {
+		if last != "" && last != p.Step {
+			progress(local.Progress{ID: last, Step: "done"})
+		}
+		last = p.Step
+		step := p.Package
+		if p.Total > 0 { // packages, not bytes
+			step = fmt.Sprintf("%d/%d %s", p.Done, p.Total, p.Package)
+		}
+		progress(local.Progress{ID: p.Step, Step: step})
+	}
 }

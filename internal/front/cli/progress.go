@@ -12,7 +12,8 @@ import (
 )
 
 // progress shows steps that take time: as a list that is drawn anew on a
-// terminal, as one line a finished step elsewhere.
+// terminal; elsewhere as one line a finished step, and one now and then for those
+// that are not, so that a log shows what is waited for.
 type progress struct {
 	out   io.Writer
 	live  bool
@@ -39,8 +40,33 @@ func (a *app) progress() *progress {
 	if f, ok := a.Err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && a.Getenv("TERM") != "dumb" {
 		p.live = true
 		p.ended.Go(p.animate)
+	} else {
+		p.ended.Go(func() { p.remind(remindEvery) })
 	}
 	return p
+}
+
+// remindEvery is how often a log is told what is waited for.
+const remindEvery = 10 * time.Second
+
+// remind tells of the steps that have been going on for a while.
+func (p *progress) remind(every time.Duration) {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case now := <-t.C:
+			p.mu.Lock()
+			for _, s := range p.steps {
+				if !s.done && now.Sub(s.began) >= every/2 {
+					fmt.Fprintln(p.out, s.line(now))
+				}
+			}
+			p.mu.Unlock()
+		}
+	}
 }
 
 func (p *progress) animate() {

@@ -125,6 +125,7 @@ func TestHoldStaysWithAnInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())
+	defer end()
 	var out, errOut bytes.Buffer
 	env := Env{Out: &out, Err: &errOut, Getenv: func(string) string { return "" }}
 	ended := make(chan int, 1)

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
@@ -24,6 +26,14 @@ type apt struct {
 	progress func(Progress)
 	own      bool     // use package lists of our own, not the machine's
 	asked    []string // what the image is for
+
+	dial       func(ctx context.Context, network, addr string) (net.Conn, error)
+	reachLimit time.Duration
+}
+
+// newApt uses a cache with the machine's sources, or those of a file.
+func newApt(cache, sources string, progress func(Progress)) *apt {
+	return &apt{cache: cache, sources: sources, progress: progress, dial: (&net.Dialer{}).DialContext, reachLimit: reachLimit}
 }
 
 // packages is what a build stands on, each sorted by name.
@@ -86,8 +96,11 @@ func (a *apt) get(ctx context.Context, names []string) (packages, error) {
 }
 
 func (a *apt) update(ctx context.Context) error {
+	if err := a.reach(ctx); err != nil {
+		return err
+	}
 	a.progress(Progress{Step: "update"})
-	_, err := a.run(ctx, "update", "-o", "APT::Update::Error-Mode=any")
+	_, err := a.watch(ctx, "update", 0, "update", "-o", "APT::Update::Error-Mode=any")
 	return err
 }
 
@@ -130,12 +143,15 @@ func (a *apt) download(ctx context.Context, names, files []string) (local map[st
 	if !slices.ContainsFunc(files, missing) {
 		return nil, nil
 	}
+	if err := a.reach(ctx); err != nil {
+		return nil, err
+	}
 	a.progress(Progress{Step: "download", Total: len(files)})
 	for _, args := range [][]string{
 		slices.Concat([]string{"--download-only", "install", "--"}, names),
 		slices.Concat([]string{"download", "--"}, base),
 	} {
-		if _, err := a.run(ctx, args...); err != nil {
+		if _, err := a.watch(ctx, "download", len(files), args...); err != nil {
 			return nil, err
 		}
 	}
@@ -147,58 +163,6 @@ func (a *apt) download(ctx context.Context, names, files []string) (local map[st
 }
 
 func (a *apt) archives() string { return filepath.Join(a.cache, "archives") }
-
-// run runs apt-get and returns its output.
-func (a *apt) run(ctx context.Context, args ...string) ([]byte, error) {
-	state := filepath.Join(a.cache, "state")
-	lists := "/var/lib/apt/lists"
-	if a.own {
-		lists = filepath.Join(a.cache, "lists")
-		if err := os.MkdirAll(filepath.Join(lists, "partial"), 0o755); err != nil {
-			return nil, err
-		}
-	}
-	for _, dir := range []string{state, filepath.Join(a.archives(), "partial")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
-		}
-	}
-	status := filepath.Join(state, "status")
-	if err := os.WriteFile(status, []byte(a.installed()), 0o644); err != nil {
-		return nil, err
-	}
-	settings := []string{
-		"Dir::State=" + state, "Dir::State::status=" + status, "Dir::State::lists=" + lists,
-		"Dir::Cache=" + a.cache, "Dir::Cache::archives=" + a.archives(),
-		// Images of Debian switch these off; reading the lists anew takes a second.
-		"Dir::Cache::pkgcache=pkgcache.bin", "Dir::Cache::srcpkgcache=srcpkgcache.bin",
-		"Dir::Log=" + state,
-		"Debug::NoLocking=true",   // nothing of the machine's is written
-		"APT::Sandbox::User=root", // whose directory the cache is
-		"APT::Install-Recommends=false", "APT::Install-Suggests=false",
-		"APT::Get::Assume-Yes=true", "Acquire::Retries=3",
-	}
-	if a.sources != "" {
-		settings = append(settings, "Dir::Etc::sourcelist="+a.sources, "Dir::Etc::sourceparts=/dev/null")
-	}
-	line := []string{"--quiet"}
-	for _, s := range settings {
-		line = append(line, "-o", s)
-	}
-	cmd := exec.CommandContext(ctx, "apt-get", append(line, args...)...)
-	cmd.Dir = a.archives() // where download puts things
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	out, err := cmd.Output()
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		return nil, explain(said.String()+string(out), err)
-	}
-	return out, nil
-}
 
 var (
 	unknown = regexp.MustCompile(`(?m)^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate|Can't find a source to download version .* of '(\S+)'|Version '\S+' for '(\S+)' was not found)`)

@@ -53,9 +53,9 @@ type Options struct {
 
 // Progress is how far a build is.
 type Progress struct {
-	Step    string // update, resolve, download, unpack, write
-	Package string // with unpack
-	Done    int    // packages, with unpack
+	Step    string // connect, update, resolve, download, unpack, write
+	Package string // with unpack; with connect, update and download what apt asks for
+	Done    int    // packages, with download and unpack
 	Total   int    // packages, with download and unpack
 }
 
@@ -125,7 +125,7 @@ func build(ctx context.Context, opt Options) (_ *Image, err error) {
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	a := &apt{cache: cache, sources: opt.Sources, progress: opt.Progress}
+	a := newApt(cache, opt.Sources, opt.Progress)
 	var got packages
 	err = alone(ctx, cache, func() (err error) {
 		got, err = a.get(ctx, wanted(opt))

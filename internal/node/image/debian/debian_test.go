@@ -2,12 +2,16 @@ package debian
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -222,6 +226,75 @@ func TestAFailedDownloadSaysSo(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(cache, "build-*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// piped is a connection.
+func piped() net.Conn {
+	near, far := net.Pipe()
+	far.Close()
+	return near
+}
+
+// A mirror that cannot be reached is told at once, and by its name.
+func TestAMirrorOutOfReachIsNamed(t *testing.T) {
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		t.Skip("apt-get is not installed")
+	}
+	for _, key := range []string{"http_proxy", "https_proxy", "all_proxy"} {
+		t.Setenv(key, "")
+	}
+	sources := filepath.Join(t.TempDir(), "sources.list")
+	put(t, sources, "deb [trusted=yes] http://mirror.example.org/debian ./\ndeb [trusted=yes] https://other.example.org:8443/x ./\n")
+	for name, tt := range map[string]struct {
+		dial func(ctx context.Context, network, addr string) (net.Conn, error)
+		want string
+	}{
+		"no route": {func(_ context.Context, network, addr string) (net.Conn, error) {
+			if addr != "mirror.example.org:80" {
+				return piped(), nil
+			}
+			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ENETUNREACH}
+		}, "the package mirror http://mirror.example.org:80 cannot be reached, check the network or name another mirror in apt's sources: network is unreachable: unavailable"},
+		"no answer": {func(ctx context.Context, _, addr string) (net.Conn, error) {
+			if addr != "other.example.org:8443" {
+				return piped(), nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}, "the package mirror https://other.example.org:8443 cannot be reached, check the network or name another mirror in apt's sources: no connection within 100ms: unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var steps []string
+			a := newApt(t.TempDir(), sources, func(p Progress) { steps = append(steps, p.Step+" "+p.Package) })
+			a.dial, a.reachLimit = tt.dial, 100*time.Millisecond
+			_, err := a.get(t.Context(), []string{"web"})
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("get = %v, want %s", err, tt.want)
+			}
+			if want := []string{"connect mirror.example.org:80", "connect other.example.org:8443"}; !slices.Equal(steps, want) {
+				t.Errorf("progress = %q, want %q", steps, want)
+			}
+		})
+	}
+	t.Run("a proxy may reach it", func(t *testing.T) {
+		t.Setenv("http_proxy", "http://127.0.0.1:1")
+		a := newApt(t.TempDir(), sources, func(Progress) {})
+		a.own = true
+		if m, err := a.mirrors(t.Context()); len(m) > 0 || err != nil {
+			t.Errorf("mirrors = %v, %v; want none", m, err)
+		}
+	})
+}
+
+func TestProgressTellsWhatIsFetched(t *testing.T) {
+	src := archive(t, deb{name: "web", files: map[string]string{"usr/bin/web": "web"}})
+	seen := map[string]bool{}
+	built(t, Options{Name: "web", Packages: []string{"web"}, NoShell: true, Sources: src, Progress: func(p Progress) {
+		seen[p.Step] = seen[p.Step] || p.Package != ""
+	}})
+	if !seen["update"] || !seen["download"] {
+		t.Errorf("steps with what they fetch: %v, want update and download among them", seen)
 	}
 }
 
