@@ -11,7 +11,10 @@
 // What is returned points into the text that was given.
 package http1
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // MaxFields is how many fields a head may have.
 const MaxFields = 64
@@ -38,6 +41,23 @@ func End(b []byte) int {
 		return -1
 	}
 	return i + 4
+}
+
+// Doubtful tells whether b, in which no head ends, cannot become one that is read
+// here: it does not begin with a letter, or one of its lines has a bare end.
+func Doubtful(b []byte) bool {
+	if len(b) > 0 && (b[0] < 'A' || b[0] > 'Z') {
+		return true
+	}
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return false
+		}
+		if at += i; at == 0 || b[at-1] != '\r' {
+			return true
+		}
+	}
 }
 
 // known are the names that mean something to a proxy.

@@ -92,6 +92,24 @@ func TestDoubtfulRequestsAreRefused(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBecomeAHead(t *testing.T) {
+	for text, want := range map[string]bool{
+		"":                          false,
+		"G":                         false,
+		"GET / HTTP/1.1\r\nHost: a": false,
+		"GET / HTTP/1.1\r":          false,
+		"GET / HTTP/1.1\nHost":      true,
+		"GET / HTTP/1.1\r\n\n":      true,
+		"\r\nGET":                   true,
+		"\n":                        true,
+		"\x16\x03\x01":              true,
+	} {
+		if got := Doubtful([]byte(text)); got != want {
+			t.Errorf("Doubtful(%q) = %v; want %v", text, got, want)
+		}
+	}
+}
+
 func TestResponses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		head []byte

@@ -79,3 +79,9 @@ func (r *Response) understand() bool {
 func (r *Response) HasBody(method string) bool {
 	return method != "HEAD" && r.Status >= 200 && r.Status != 204 && r.Status != 304
 }
+
+// Chunked tells whether the field says that the body is in chunks.
+func (f *Field) Chunked() bool { return f.known == transferEncoding }
+
+// Sized tells whether the field says how long the body is.
+func (f *Field) Sized() bool { return f.known == contentLength }

@@ -124,6 +124,9 @@ func forwardedFor(h http.Header) []string {
 // answered applies the rule to an answer before it goes out.
 func (p *Proxy) answered(resp *http.Response) error {
 	x := exchangeOf(resp.Request.Context())
+	if resp.StatusCode == http.StatusSwitchingProtocols && x.in.Header.Get("Upgrade") == "" {
+		return errSwitched
+	}
 	p.count(x, resp.StatusCode)
 	if x.Filters.CORS != nil {
 		// The rule speaks for the app, and two answers are none.

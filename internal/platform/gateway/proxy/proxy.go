@@ -47,12 +47,16 @@ type Proxy struct {
 
 	reverse    httputil.ReverseProxy
 	compressed http.Handler // reverse, with answers compressed
+
+	desks sync.Pool // *desk, for requests that are read here
+	date  date
 }
 
 // New returns a Proxy without any route.
 func New(cfg Config, waker upstream.Waker, log *slog.Logger) *Proxy {
 	p := &Proxy{cfg: cfg, log: log, hold: upstream.NewHold(cfg.Hold, waker), rates: newRates(), logins: newLogins()}
 	p.table.Store(&route.Table{})
+	p.desks.New = newDesk
 	p.reverse = httputil.ReverseProxy{
 		Rewrite: p.rewrite, Transport: p, ModifyResponse: p.answered, ErrorHandler: p.failed,
 		BufferPool: newBuffers(), ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -110,25 +114,30 @@ func (p *Proxy) Serve(port int, w http.ResponseWriter, r *http.Request) {
 // choose takes one of the backends by their weights: the same one for the same
 // client where the rule is sticky, otherwise any.
 func choose(x *exchange, w http.ResponseWriter, r *http.Request) *route.Backend {
-	if len(x.Backends) == 1 && x.Backends[0].Weight > 0 {
-		return &x.Backends[0]
+	random := rand.IntN
+	if x.Sticky != nil {
+		random = func(total int) int { return int(share(x.Sticky, x.client, w, r) * float64(total)) }
+	}
+	return byWeight(x.Backends, random)
+}
+
+// byWeight takes the backend at a place on the line that all divide by their
+// weights, or nil when none has a weight.
+func byWeight(backends []route.Backend, place func(total int) int) *route.Backend {
+	if len(backends) == 1 && backends[0].Weight > 0 {
+		return &backends[0]
 	}
 	total := 0
-	for i := range x.Backends {
-		total += x.Backends[i].Weight
+	for i := range backends {
+		total += backends[i].Weight
 	}
 	if total == 0 {
 		return nil
 	}
-	var n int
-	if x.Sticky != nil {
-		n = int(share(x.Sticky, x.client, w, r) * float64(total))
-	} else {
-		n = rand.IntN(total)
-	}
-	for i := range x.Backends {
-		if n -= x.Backends[i].Weight; n < 0 {
-			return &x.Backends[i]
+	n := place(total)
+	for i := range backends {
+		if n -= backends[i].Weight; n < 0 {
+			return &backends[i]
 		}
 	}
 	return nil
@@ -162,13 +171,19 @@ func (p *Proxy) trusted(a netip.Addr) bool {
 // refuse answers for the gateway itself, with one line that says why.
 func refuse(w http.ResponseWriter, status int, why string) {
 	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", plainText)
 	h.Set("X-Content-Type-Options", "nosniff")
 	if status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(strconv.Itoa(status) + " " + http.StatusText(status) + ": " + why + "\n"))
+	_, _ = w.Write([]byte(refusal(status, why)))
+}
+
+const plainText = "text/plain; charset=utf-8"
+
+func refusal(status int, why string) string {
+	return strconv.Itoa(status) + " " + http.StatusText(status) + ": " + why + "\n"
 }
 
 // status is what a failure to reach a backend is answered with.

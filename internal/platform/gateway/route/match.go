@@ -85,11 +85,11 @@ func (v Value) holds(got string, present bool) bool {
 
 // holds tells whether all but the path is as the match says.
 func (m *Match) holds(q *query) bool {
-	if m.Method != "" && m.Method != q.request.Method {
+	if m.Method != "" && m.Method != q.Method {
 		return false
 	}
 	for _, h := range m.Headers {
-		if got, ok := q.header(h.Name); !h.holds(got, ok) {
+		if got, ok := q.Header(h.Name); !h.holds(got, ok) {
 			return false
 		}
 	}

@@ -55,8 +55,28 @@ type Found struct {
 	Prefix string
 }
 
+// A Request is what a rule is found by.
+type Request struct {
+	Method string
+	Host   string // as the client wrote it
+	Path   string // decoded
+	Query  string // not decoded
+	Headers
+}
+
+// Headers are the fields of a request. Header returns the value of a field whose
+// name is canonical; those of several are joined, as RFC 9110 allows.
+type Headers interface {
+	Header(name string) (string, bool)
+}
+
 // Lookup finds the rule of a request to port.
 func (t *Table) Lookup(port int, r *http.Request) (Found, bool) {
+	return t.Find(port, Request{Method: r.Method, Host: r.Host, Path: r.URL.Path, Query: r.URL.RawQuery, Headers: headers(r.Header)})
+}
+
+// Find finds the rule of a request to port.
+func (t *Table) Find(port int, r Request) (Found, bool) {
 	listeners := t.ports[port]
 	if listeners == nil {
 		return Found{}, false
@@ -70,8 +90,8 @@ func (t *Table) Lookup(port int, r *http.Request) (Found, bool) {
 	if !ok {
 		return Found{}, false
 	}
-	q := query{request: r, host: host}
-	e := paths.find(r.URL.Path, &q)
+	q := query{Request: r, host: host}
+	e := paths.find(r.Path, &q)
 	if e == nil {
 		return Found{}, false
 	}
@@ -108,14 +128,15 @@ func Host(h string) string {
 
 // query is a request with what has been read of it so far.
 type query struct {
-	request *http.Request
-	host    string
-	params  url.Values
+	Request
+	host   string
+	params url.Values
 }
 
 func (q *query) param(name string) (string, bool) {
 	if q.params == nil {
-		q.params = q.request.URL.Query()
+		// What cannot be read is left out, as net/http does it.
+		q.params, _ = url.ParseQuery(q.Query)
 	}
 	v, ok := q.params[name]
 	if !ok {
@@ -124,9 +145,12 @@ func (q *query) param(name string) (string, bool) {
 	return v[0], true
 }
 
-// header joins repeated headers, as RFC 9110 allows.
-func (q *query) header(name string) (string, bool) {
-	v, ok := q.request.Header[name]
+// headers are those of net/http.
+type headers http.Header
+
+// Header returns the value of a field.
+func (h headers) Header(name string) (string, bool) {
+	v, ok := h[name]
 	switch {
 	case !ok:
 		return "", false

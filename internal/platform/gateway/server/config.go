@@ -58,7 +58,8 @@ func serverOf(id uint64, cfg gateway.Config, b translate.Bind, policies []object
 			s["protocols"] = []string{"h1", "h2"}
 		}
 	}
-	wrappers := []object{{"wrapper": "sampan", "id": id}}
+	plain := !b.TLS && len(cfg.ProxyProtocol) == 0
+	wrappers := []object{{"wrapper": "sampan", "id": id, "port": b.Port, "plain": plain}}
 	if len(cfg.ProxyProtocol) > 0 {
 		wrappers = append(wrappers, object{"wrapper": "proxy_protocol", "timeout": "5s", "allow": cfg.ProxyProtocol, "fallback_policy": "skip"})
 	}

@@ -57,7 +57,12 @@ func (s *Server) stop() error {
 	}
 	s.doors.close()
 	time.Sleep(min(lameDuck, s.cfg.DrainTime()/4))
-	if err := caddy.Stop(); err != nil {
+	var lines sync.WaitGroup
+	lines.Go(func() { s.fronts.drain(ctx) })
+	err := caddy.Stop()
+	lines.Wait()
+	s.fronts.parts.Wait()
+	if err != nil {
 		return fmt.Errorf("gateway: stop: %w", err)
 	}
 	s.streams.Wait(ctx)

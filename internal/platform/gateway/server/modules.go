@@ -116,9 +116,11 @@ func (p *permission) CertificateAllowed(_ context.Context, name string) error {
 }
 
 // accepting lets a Server stop to accept connections before it stops serving
-// those it has.
+// those it has, and answer what is plain before Caddy sees it.
 type accepting struct {
-	ID uint64 `json:"id"`
+	ID    uint64 `json:"id"`
+	Port  int    `json:"port"`
+	Plain bool   `json:"plain"` // what comes is HTTP from its first byte on
 
 	server *Server
 }
@@ -137,6 +139,9 @@ func (a *accepting) Provision(caddy.Context) (err error) {
 // WrapListener keeps the listener for the Server to close.
 func (a *accepting) WrapListener(l net.Listener) net.Listener {
 	a.server.doors.add(l)
+	if a.Plain {
+		return a.server.front(a.Port, l)
+	}
 	return l
 }
 

@@ -58,6 +58,7 @@ type Server struct {
 	asked   atomic.Pointer[cert.Clients]
 
 	doors    doors
+	fronts   fronts
 	draining atomic.Bool
 	mu       sync.Mutex // of Caddy's configuration
 	ports    ports
@@ -100,6 +101,7 @@ func NewWith(cfg gateway.Config, clients watch.Clients, log *slog.Logger) *Serve
 		set: upstream.NewSet(proxy.NewTransport), certs: &cert.Store{},
 		waker: watch.NewWaker(clients.Apps, log),
 	}
+	s.fronts.byPort, s.fronts.lines = map[int]*front{}, map[*proxy.Line]struct{}{}
 	hold := upstream.HoldConfig{Max: cfg.MaxHeld, Limit: cfg.HoldTime(), Again: time.Second}
 	s.proxy = proxy.New(proxy.Config{Hold: hold, Trusted: cfg.Trusted()}, s.waker, log)
 	s.streams = stream.New(stream.Config{

@@ -36,6 +36,7 @@ type Endpoint struct {
 	Addr string // ADDRESS:PORT
 
 	transport Transport
+	conns     conns // beside transport's: those that requests are written to as they are
 	inFlight  atomic.Int64
 	badUntil  atomic.Int64 // unix nanoseconds
 	retired   atomic.Bool
@@ -53,7 +54,7 @@ func (e *Endpoint) Begin() Transport {
 // Done ends a request that Begin counted.
 func (e *Endpoint) Done() {
 	if e.inFlight.Add(-1) == 0 && e.retired.Load() {
-		e.transport.CloseIdleConnections()
+		e.closeIdle()
 	}
 }
 
@@ -65,7 +66,7 @@ func (e *Endpoint) Failed() { e.badUntil.Store(time.Now().Add(avoid).UnixNano())
 // not meet that.
 func (e *Endpoint) retire() {
 	e.retired.Store(true)
-	e.transport.CloseIdleConnections()
+	e.closeIdle()
 }
 
 func (e *Endpoint) usable(now int64, not []*Endpoint) bool {

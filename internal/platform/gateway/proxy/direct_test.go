@@ -1,0 +1,663 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
+)
+
+// directBench is a bench whose requests come in by a Line as well, at direct.
+type directBench struct {
+	*bench
+	direct   string
+	left     atomic.Int64 // connections that were left to net/http
+	draining atomic.Bool
+}
+
+func newDirectBench(t *testing.T, cfg Config) *directBench {
+	t.Helper()
+	b := &directBench{bench: newBench(t, cfg)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.direct = l.Addr().String()
+	rest := &leftOver{Listener: l, conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.Serve(b.port, w, r) })}
+	server.Protocols = new(http.Protocols)
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	var all sync.WaitGroup
+	all.Go(func() { _ = server.Serve(rest) })
+	var mu sync.Mutex
+	lines := map[*Line]bool{}
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, err := b.NewLine(b.port, c.(*net.TCPConn), &b.draining)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			lines[line] = true
+			mu.Unlock()
+			all.Go(func() {
+				if c := line.Serve(); c != nil {
+					b.left.Add(1)
+					rest.conns <- c
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for line := range lines {
+			line.Close()
+		}
+		mu.Unlock()
+		server.Close()
+		all.Wait()
+	})
+	return b
+}
+
+// leftOver is the listener of connections that are left to net/http.
+type leftOver struct {
+	net.Listener
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *leftOver) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *leftOver) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+// script is a backend that answers with given bytes.
+type script struct {
+	addr   string
+	answer string
+	shut   bool // after the answer
+	mu     sync.Mutex
+	asked  []string // what came, in a form that can be compared
+}
+
+func newScript(t *testing.T, answer string, shut bool) *script {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &script{addr: l.Addr().String(), answer: answer, shut: shut}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
+			all.Go(func() { s.serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		all.Wait()
+	})
+	return s
+}
+
+func (s *script) serve(c net.Conn) {
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for {
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		if r.Header.Get("Expect") != "" {
+			_, _ = io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n")
+		}
+		body, err := io.ReadAll(r.Body)
+		s.mu.Lock()
+		s.asked = append(s.asked, fmt.Sprintf("%s %s Host:%s %v %d %.60q %v", r.Method, r.RequestURI, r.Host, r.Header, len(body), body, err))
+		s.mu.Unlock()
+		if _, err := io.WriteString(c, s.answer); err != nil || s.shut {
+			return
+		}
+	}
+}
+
+// take returns what has come and forgets it.
+func (s *script) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.asked
+	s.asked = nil
+	return asked
+}
+
+// talk sends text over a new connection in pieces and returns the answers, and
+// whether the connection is open after them, in a form that can be compared.
+func talk(t *testing.T, addr, text string, methods []string, piece int) []string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	go func() {
+		for len(text) > 0 {
+			n := min(piece, len(text))
+			if _, err := io.WriteString(c, text[:n]); err != nil {
+				return
+			}
+			if text = text[n:]; piece < 100 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}()
+	var got []string
+	in := bufio.NewReader(c)
+	for _, method := range methods {
+		for {
+			resp, err := http.ReadResponse(in, &http.Request{Method: method})
+			if err != nil {
+				return append(got, "no answer")
+			}
+			text, whole := told(resp)
+			if !whole {
+				// How much of it came is up to buffers.
+				return append(got, "no answer")
+			}
+			got = append(got, text)
+			if resp.StatusCode >= 200 {
+				if resp.Close {
+					methods = nil
+				}
+				break
+			}
+		}
+		if methods == nil {
+			break
+		}
+	}
+	_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	_, err = in.ReadByte()
+	var timeout net.Error
+	switch {
+	case err == nil:
+		return append(got, "something else")
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return append(got, "open")
+	}
+	return append(got, "closed")
+}
+
+// told is an answer, without what is not the proxy's to say: the time, and a
+// type that net/http guesses where the backend has named none.
+func told(resp *http.Response) (text string, whole bool) {
+	body, err := io.ReadAll(resp.Body)
+	if resp.StatusCode == http.StatusBadRequest {
+		err = nil // net/http leaves what it could not read, and the kernel resets
+	}
+	resp.Header.Del("Date")
+	if resp.ContentLength == 0 {
+		resp.Header.Del("Content-Length") // net/http finds out by itself, if it is in time
+	}
+	if resp.Header.Get("X-Typed") == "" && resp.StatusCode < 400 {
+		resp.Header.Del("Content-Type")
+	}
+	sum := 0
+	for _, b := range body {
+		sum = sum*31 + int(b)
+	}
+	return fmt.Sprintf("%d %v close:%v trailer:%v %d %x %.200q", resp.StatusCode, resp.Header, resp.Close, resp.Trailer, len(body), sum, body), err == nil
+}
+
+func lines(all ...string) string { return strings.Join(all, "\r\n") + "\r\n\r\n" }
+
+const hello = "HTTP/1.1 200 OK\r\nX-Typed: yes\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
+
+// The same requests come in by a Line and by net/http alone: clients and backend
+// must not be able to tell which.
+func TestRequestsMeanTheSameEitherWay(t *testing.T) {
+	get := lines("GET /a?b=c HTTP/1.1", "Host: web.test", "Accept: */*")
+	big := strings.Repeat("0123456789abcdef", 8000)
+	for name, tt := range map[string]struct {
+		text    string
+		methods []string // of the requests in it; nil is one GET
+		direct  bool     // it is answered without net/http
+		piece   int      // bytes that are sent at once
+	}{
+		"a GET":                               {text: get, direct: true},
+		"a GET byte by byte":                  {text: get, direct: true, piece: 1},
+		"a HEAD":                              {text: strings.Replace(get, "GET", "HEAD", 1), methods: []string{"HEAD"}, direct: true},
+		"an OPTIONS":                          {text: strings.Replace(get, "GET", "OPTIONS", 1), direct: true},
+		"a DELETE":                            {text: strings.Replace(get, "GET", "DELETE", 1), direct: true},
+		"a POST":                              {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5") + "hello", direct: true},
+		"a POST in pieces":                    {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5") + "hello", direct: true, piece: 7},
+		"a POST of nothing":                   {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 0"), direct: true},
+		"a GET with a body":                   {text: lines("GET / HTTP/1.1", "Host: web.test", "Content-Length: 5") + "hello", direct: true},
+		"a PUT that is large":                 {text: lines("PUT / HTTP/1.1", "Host: web.test", "Content-Length: 128000") + big},
+		"a POST in chunks":                    {text: lines("POST / HTTP/1.1", "Host: web.test", "Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\n\r\n"},
+		"a POST that asks whether to":         {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5", "Expect: 100-continue") + "hello"},
+		"three at once":                       {text: get + get + get, methods: []string{"GET", "GET", "GET"}, direct: true},
+		"a POST and a GET at once":            {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5") + "hello" + get, methods: []string{"POST", "GET"}, direct: true},
+		"a GET and one for net/http at once":  {text: get + lines("GET /%41 HTTP/1.1", "Host: web.test"), methods: []string{"GET", "GET"}},
+		"the last one":                        {text: lines("GET / HTTP/1.1", "Host: web.test", "Connection: close"), direct: true},
+		"one that says what goes without":     {text: lines("GET / HTTP/1.1", "Host: web.test", "Connection: Keep-Alive", "Keep-Alive: timeout=5"), direct: true},
+		"HTTP/1.0":                            {text: lines("GET / HTTP/1.0", "Host: web.test")},
+		"HTTP/1.0 that keeps":                 {text: lines("GET / HTTP/1.0", "Host: web.test", "Connection: keep-alive")},
+		"a whole URL":                         {text: lines("GET http://web.test/a HTTP/1.1", "Host: other.test")},
+		"a star":                              {text: lines("OPTIONS * HTTP/1.1", "Host: web.test")},
+		"an encoded path":                     {text: lines("GET /%e4%bd%a0/%2F HTTP/1.1", "Host: web.test")},
+		"a query that is no query":            {text: lines("GET /?a=%zz;b&&\"<> HTTP/1.1", "Host: web.test"), direct: true},
+		"a question without an answer":        {text: lines("GET /? HTTP/1.1", "Host: web.test"), direct: true},
+		"dots and slashes":                    {text: lines("GET /a/../b//c/. HTTP/1.1", "Host: web.test"), direct: true},
+		"an unusual method":                   {text: lines("PROPFIND / HTTP/1.1", "Host: web.test")},
+		"a port in the Host":                  {text: lines("GET / HTTP/1.1", "Host: WEB.test:8080"), direct: true},
+		"fields said before":                  {text: lines("GET / HTTP/1.1", "Host: web.test", "X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https", "x-forwarded-host: evil.test", "X-Forwarded-Port: 1", "X-Real-Ip: 192.0.2.1", "Forwarded: for=192.0.2.1"), direct: true},
+		"fields that Connection names":        {text: lines("GET / HTTP/1.1", "Host: web.test", "Connection: X-Secret", "X-Secret: 1")},
+		"fields between proxies":              {text: lines("GET / HTTP/1.1", "Host: web.test", "Proxy-Connection: keep-alive", "Proxy-Authorization: Basic YTpi", "TE: trailers", "Trailer: A")},
+		"fields twice":                        {text: lines("GET / HTTP/1.1", "Host: web.test", "Cookie: a=1", "Cookie: b=2", "x-lower-CASE:   blanks \t"), direct: true},
+		"letters beyond ASCII":                {text: lines("GET / HTTP/1.1", "Host: web.test", "X-Name: \xe4\xbd\xa0"), direct: true},
+		"a large head":                        {text: lines("GET / HTTP/1.1", "Host: web.test", "Cookie: "+big[:20000])},
+		"as much as there is room for":        {text: lines("GET / HTTP/1.1", "Host: web.test", "Cookie: "+big[:8100])},
+		"many fields":                         {text: lines("GET / HTTP/1.1", "Host: web.test", strings.TrimSuffix(strings.Repeat("A: b\r\n", 100), "\r\n"))},
+		"no Host":                             {text: lines("GET / HTTP/1.1", "A: b")},
+		"two Hosts":                           {text: lines("GET / HTTP/1.1", "Host: web.test", "Host: other.test")},
+		"two lengths":                         {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5", "Content-Length: 4") + "hello"},
+		"a length and chunks":                 {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5", "Transfer-Encoding: chunked") + "0\r\n\r\n"},
+		"a space before the colon":            {text: lines("GET / HTTP/1.1", "Host: web.test", "A : b")},
+		"a line that goes on":                 {text: lines("GET / HTTP/1.1", "Host: web.test", "A: b", " c")},
+		"bare line feeds":                     {text: "GET / HTTP/1.1\nHost: web.test\n\n"},
+		"a bare carriage return":              {text: lines("GET / HTTP/1.1", "Host: web.test", "A: b\rc")},
+		"a NUL":                               {text: lines("GET / HTTP/1.1", "Host: web.test", "A: b\x00c")},
+		"line ends in front":                  {text: "\r\n" + get},
+		"another protocol":                    {text: "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + lines("")},
+		"a name that nobody serves":           {text: lines("GET / HTTP/1.1", "Host: nobody.test")},
+		"an upgrade that is not":              {text: lines("GET / HTTP/1.1", "Host: web.test", "Connection: Upgrade", "Upgrade: websocket")},
+		"an encoding that hides another":      {text: lines("POST / HTTP/1.1", "Host: web.test", "Transfer-Encoding: xchunked", "Content-Length: 5") + "hello"},
+		"what hides behind a whole request":   {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 42") + lines("GET /hidden HTTP/1.1", "Host: web.test") + "12", direct: true},
+		"a body that never comes in full":     {text: lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: +5") + "hello"},
+		"a head that ends without its Fields": {text: "GET / HTTP/1.1\r\n\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newDirectBench(t, Config{})
+			backend := newScript(t, hello, false)
+			p := b.service("web", upstream.HTTP1, backend.addr)
+			table, _ := route.Build([]route.Listener{{Port: b.port, Routes: []*route.Route{{
+				Name: "HTTPRoute shop/web", Hosts: []string{"web.test"}, Rules: []*route.Rule{{Matches: []route.Match{{}}, Backends: to(p)}},
+			}}}})
+			b.Swap(table)
+			if tt.methods == nil {
+				tt.methods = []string{"GET"}
+			}
+			if tt.piece == 0 {
+				tt.piece = 1 << 20
+			}
+			wantTold := talk(t, strings.TrimPrefix(b.url, "http://"), tt.text, tt.methods, tt.piece)
+			wantAsked := backend.take()
+			gotTold := talk(t, b.direct, tt.text, tt.methods, tt.piece)
+			gotAsked := backend.take()
+			if !reflect.DeepEqual(gotTold, wantTold) {
+				t.Errorf("the client sees\n%s\nand of net/http\n%s", strings.Join(gotTold, "\n"), strings.Join(wantTold, "\n"))
+			}
+			if !reflect.DeepEqual(gotAsked, wantAsked) {
+				t.Errorf("the backend sees\n%s\nand of net/http\n%s", strings.Join(gotAsked, "\n"), strings.Join(wantAsked, "\n"))
+			}
+			if direct := b.left.Load() == 0; direct != tt.direct {
+				t.Errorf("answered without net/http: %v; want %v", direct, tt.direct)
+			}
+			waitFor(t, "nothing in flight", func() bool { return p.Service.Stats.InFlight.Load() == 0 && p.Endpoints()[0].InFlight() == 0 })
+		})
+	}
+}
+
+// What backends write comes to clients the same way.
+func TestAnswersMeanTheSameEitherWay(t *testing.T) {
+	big := strings.Repeat("0123456789abcdef", 20000)
+	chunked := func(rest string) string { return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + rest }
+	for name, tt := range map[string]struct {
+		answer string
+		shut   bool
+		head   bool // asked for by HEAD
+	}{
+		"a length":                      {answer: hello},
+		"nothing":                       {answer: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+		"chunks":                        {answer: chunked("5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n")},
+		"chunks with extensions":        {answer: chunked("5;a=b\r\nhello\r\n0;c\r\n\r\n")},
+		"large chunks":                  {answer: chunked("4e200\r\n" + big + "\r\n0\r\n\r\n")},
+		"many chunks":                   {answer: chunked(strings.Repeat("10\r\n0123456789abcdef\r\n", 5000) + "0\r\n\r\n")},
+		"chunks that end early":         {answer: chunked("5\r\nhel"), shut: true},
+		"no chunks at all":              {answer: chunked("hello"), shut: true},
+		"until the end":                 {answer: "HTTP/1.1 200 OK\r\n\r\nhello", shut: true},
+		"much until the end":            {answer: "HTTP/1.1 200 OK\r\nX-A: b\r\n\r\n" + big, shut: true},
+		"nothing until the end":         {answer: "HTTP/1.1 200 OK\r\n\r\n", shut: true},
+		"a trailer":                     {answer: "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n"},
+		"a large body":                  {answer: "HTTP/1.1 200 OK\r\nContent-Length: 320000\r\n\r\n" + big},
+		"a body of some size":           {answer: "HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + big[:20000]},
+		"a body that fills the room":    {answer: "HTTP/1.1 200 OK\r\nContent-Length: 8100\r\n\r\n" + big[:8100]},
+		"a body that ends early":        {answer: "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", shut: true},
+		"a large one that ends early":   {answer: "HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + big, shut: true},
+		"to HEAD":                       {answer: "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", head: true},
+		"to HEAD in chunks":             {answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", head: true},
+		"no content":                    {answer: "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n"},
+		"not modified":                  {answer: "HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nEtag: \"a\"\r\n\r\n"},
+		"a hint before":                 {answer: "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + hello},
+		"a redirect":                    {answer: "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n"},
+		"an error":                      {answer: "HTTP/1.1 503 Service Unavailable\r\nContent-Type: a/b\r\nContent-Length: 4\r\n\r\nbusy"},
+		"a strange status":              {answer: "HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n"},
+		"no reason":                     {answer: "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"},
+		"HTTP/1.0":                      {answer: "HTTP/1.0 200 OK\r\nX-A: b\r\n\r\nhello", shut: true},
+		"HTTP/1.0 with a length":        {answer: "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", shut: true},
+		"about the connection":          {answer: "HTTP/1.1 200 OK\r\nConnection: X-Secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"},
+		"keeping and closing":           {answer: "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", shut: true},
+		"keeping":                       {answer: "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\nContent-Length: 5\r\n\r\nhello"},
+		"bare line feeds":               {answer: "HTTP/1.1 200 OK\nContent-Length: 5\nX-A: b\n\nhello"},
+		"a line that goes on":           {answer: "HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 5\r\n\r\nhello"},
+		"the same length twice":         {answer: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello"},
+		"two lengths":                   {answer: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", shut: true},
+		"a length and chunks":           {answer: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"},
+		"a large head":                  {answer: "HTTP/1.1 200 OK\r\nX-A: " + big[:30000] + "\r\nContent-Length: 5\r\n\r\nhello"},
+		"as large as there is room for": {answer: "HTTP/1.1 200 OK\r\nX-A: " + big[:8090] + "\r\nContent-Length: 5\r\n\r\nhello"},
+		"many fields":                   {answer: "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: b\r\n", 100) + "Content-Length: 5\r\n\r\nhello"},
+		"no HTTP":                       {answer: "220 mail.test ESMTP\r\n\r\n", shut: true},
+		"nothing at all":                {answer: "", shut: true},
+		"half a head":                   {answer: "HTTP/1.1 200 OK\r\nContent-Le", shut: true},
+		"another protocol unasked":      {answer: "HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\nConnection: Upgrade\r\n\r\n", shut: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newDirectBench(t, Config{})
+			backend := newScript(t, tt.answer, tt.shut)
+			p := b.service("web", upstream.HTTP1, backend.addr)
+			b.rule(&route.Rule{Backends: to(p)})
+			// Not to be repeated, so that each way asks once.
+			text, methods := lines("DELETE / HTTP/1.1", "Host: web.test"), []string{"DELETE"}
+			if tt.head {
+				text, methods = lines("HEAD / HTTP/1.1", "Host: web.test"), []string{"HEAD"}
+			}
+			text, methods = text+text, append(methods, methods...)
+			want := talk(t, strings.TrimPrefix(b.url, "http://"), text, methods, 1<<20)
+			before := p.Service.Stats.Snapshot()
+			got := talk(t, b.direct, text, methods, 1<<20)
+			after := p.Service.Stats.Snapshot()
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("the client sees\n%s\nand of net/http\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			if b.left.Load() != 0 {
+				t.Error("net/http had to answer")
+			}
+			if after.Requests != 2*before.Requests || after.Failures != 2*before.Failures {
+				t.Errorf("counters went from %+v to %+v; want the same once more", before, after)
+			}
+		})
+	}
+}
+
+// A connection that the backend closes while it has nothing to do is no failure,
+// whichever request finds that out.
+func TestAKeptConnectionThatWasClosedIsNotMissed(t *testing.T) {
+	b := newDirectBench(t, Config{})
+	backend := newScript(t, hello, true) // closes after each answer, without saying so
+	p := b.service("web", upstream.HTTP1, backend.addr)
+	b.rule(&route.Rule{Backends: to(p)})
+	for _, text := range []string{lines("GET / HTTP/1.1", "Host: web.test"), lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5") + "hello"} {
+		for range 20 {
+			got := talk(t, b.direct, text, []string{"GET"}, 1<<20)
+			if !strings.HasPrefix(got[0], "200 ") {
+				t.Fatalf("%q is answered with %s", text, got)
+			}
+		}
+	}
+	if n := b.left.Load(); n != 0 {
+		t.Errorf("%d connections were left to net/http", n)
+	}
+}
+
+func TestARequestThatNobodyTakesIsLeft(t *testing.T) {
+	b := newDirectBench(t, Config{})
+	p := b.service("web", upstream.HTTP1, deadAddr(t), newScript(t, hello, false).addr)
+	b.rule(&route.Rule{Backends: to(p)})
+	for range 20 {
+		if got := talk(t, b.direct, lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5")+"hello", []string{"POST"}, 1<<20); !strings.HasPrefix(got[0], "200 ") {
+			t.Fatalf("answered with %s; want that another endpoint is tried", got)
+		}
+	}
+}
+
+func TestADrainingLineAsksToComeBack(t *testing.T) {
+	b := newDirectBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, newScript(t, hello, false).addr))})
+	c, err := net.Dial("tcp", b.direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for _, draining := range []bool{false, true} {
+		b.draining.Store(draining)
+		_, _ = io.WriteString(c, lines("GET / HTTP/1.1", "Host: web.test"))
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		if resp.Close != draining {
+			t.Errorf("draining %v: the answer ends the connection: %v", draining, resp.Close)
+		}
+	}
+	if _, err := in.ReadByte(); err != io.EOF {
+		t.Errorf("after the last answer: %v; want that it is closed", err)
+	}
+}
+
+func TestALineIsClosedBetweenRequestsOnly(t *testing.T) {
+	began, finish := make(chan struct{}), make(chan struct{})
+	b := newDirectBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(began)
+		<-finish
+		fmt.Fprint(w, "hello")
+	})))})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := b.NewLine(b.port, accepted.(*net.TCPConn), &b.draining)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); line.Serve() }()
+	_, _ = io.WriteString(c, lines("GET / HTTP/1.1", "Host: web.test"))
+	<-began
+	if line.CloseIdle() {
+		t.Error("a connection with a request was closed")
+	}
+	close(finish)
+	in := bufio.NewReader(c)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(resp.Body); string(body) != "hello" {
+		t.Errorf("answer = %q; want hello", body)
+	}
+	waitFor(t, "the connection is idle", line.CloseIdle)
+	if _, err := in.ReadByte(); err != io.EOF {
+		t.Errorf("after CloseIdle: %v; want that it is closed", err)
+	}
+	<-done
+}
+
+// A client that goes while its answer takes long takes the backend's connection
+// with it, and is not the backend's failure.
+func TestAClientThatHangsUpFreesTheBackend(t *testing.T) {
+	gone := make(chan struct{})
+	b := newDirectBench(t, Config{})
+	p := b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			_, _ = io.WriteString(w, "first")
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+		gone <- struct{}{}
+	}))
+	b.rule(&route.Rule{Backends: to(p)})
+	for _, path := range []string{"/silent", "/stream"} {
+		before := p.Service.Stats.Snapshot()
+		c, err := net.Dial("tcp", b.direct)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, lines("GET "+path+" HTTP/1.1", "Host: web.test"))
+		time.Sleep(patienceMost + 100*time.Millisecond)
+		c.Close()
+		select {
+		case <-gone:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s: the backend was not told in 5 s", path)
+		}
+		waitFor(t, "nothing in flight", func() bool { return p.Service.Stats.InFlight.Load() == 0 && p.Endpoints()[0].InFlight() == 0 })
+		if after := p.Service.Stats.Snapshot(); after.Failures != before.Failures {
+			t.Errorf("%s: %d failures were counted", path, after.Failures-before.Failures)
+		}
+	}
+}
+
+func TestAnAnswerMayTakeItsTime(t *testing.T) {
+	b := newDirectBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, r *http.Request) {
+		for i := range 3 {
+			time.Sleep(patienceMost + 50*time.Millisecond)
+			fmt.Fprint(w, i)
+			_ = http.NewResponseController(w).Flush()
+		}
+	})))})
+	text := lines("GET / HTTP/1.1", "Host: web.test")
+	// The second is sent while the first is waited for.
+	got := talk(t, b.direct, text+text, []string{"GET", "GET"}, 1<<20)
+	if len(got) != 3 || !strings.Contains(got[0], `"012"`) || !strings.Contains(got[1], `"012"`) || got[2] != "open" {
+		t.Errorf("answers = %s; want 012 twice", got)
+	}
+}
+
+func TestOtherProtocolsAreLeft(t *testing.T) {
+	b := newDirectBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, says("hello"))))})
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	defer tr.CloseIdleConnections()
+	req, _ := http.NewRequest("GET", "http://"+b.direct, nil)
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.ProtoMajor != 2 || string(body) != "hello" {
+		t.Errorf("answer = %s %q; want hello by HTTP/2", resp.Proto, body)
+	}
+}
+
+// A trusted proxy in front is believed, which only net/http's way knows how to.
+func TestWhatATrustedProxySaysIsKept(t *testing.T) {
+	b := newDirectBench(t, Config{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	backend := newScript(t, hello, false)
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, backend.addr))})
+	talk(t, b.direct, lines("GET / HTTP/1.1", "Host: web.test", "X-Forwarded-For: 192.0.2.1"), []string{"GET"}, 1<<20)
+	if asked := backend.take(); len(asked) != 1 || !strings.Contains(asked[0], "X-Forwarded-For:[192.0.2.1, 127.0.0.1]") {
+		t.Errorf("the backend sees %s; want both addresses", asked)
+	}
+}
+
+func TestWeightsDivideDirectRequests(t *testing.T) {
+	b := newDirectBench(t, Config{})
+	old, next := b.service("old", upstream.HTTP1, newScript(t, hello, false).addr), b.service("new", upstream.HTTP1, newScript(t, strings.ReplaceAll(hello, "hello", "HELLO"), false).addr)
+	b.rule(&route.Rule{Backends: []route.Backend{{Weight: 80, Port: old}, {Weight: 20, Port: next}}})
+	const n = 500
+	got := talk(t, b.direct, strings.Repeat(lines("GET / HTTP/1.1", "Host: web.test"), n), slices.Repeat([]string{"GET"}, n), 1<<20)
+	came := strings.Count(strings.Join(got, ""), "HELLO")
+	if len(got) != n+1 || came < n/10 || came > n*3/10 {
+		t.Errorf("%d of %d answers are of the backend with a weight of 20 in 100", came, len(got)-1)
+	}
+}
+
+// The middle of a large answer must not depend on where it is cut.
+func TestALargeAnswerIsWhole(t *testing.T) {
+	body := make([]byte, 3<<20)
+	for i := range body {
+		body[i] = byte(i * i >> 7)
+	}
+	b := newDirectBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/length" {
+			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+		}
+		_, _ = w.Write(body)
+	})))})
+	for _, path := range []string{"/length", "/chunks"} {
+		resp, err := http.Get("http://" + b.direct + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !bytes.Equal(got, body) {
+			t.Errorf("%s: %d bytes, %v; want the %d that were sent", path, len(got), err, len(body))
+		}
+	}
+}
