@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -122,7 +123,8 @@ func (s *Store) fill(ctx context.Context, r *remote, want ocispec.Descriptor, w 
 }
 
 // blob asks for a blob from an offset on. Registries need not hold a foreign
-// layer; it names addresses itself.
+// layer; it names addresses itself, which are asked as this machine asks
+// registries at those hosts, but without anybody's credentials.
 func (r *remote) blob(ctx context.Context, want ocispec.Descriptor, offset int64) (*http.Response, error) {
 	part := span{offset, want.Size}
 	resp, err := r.get(ctx, "/blobs/"+want.Digest.String(), "", part)
@@ -130,10 +132,15 @@ func (r *remote) blob(ctx context.Context, want ocispec.Descriptor, offset int64
 		return resp, err
 	}
 	for _, u := range want.URLs {
-		if !strings.HasPrefix(u, "https://") {
+		where, bad := url.Parse(u)
+		if bad != nil || where.Scheme != "https" {
 			continue
 		}
-		if resp, err = r.ask(ctx, http.DefaultClient, u, "", part); err == nil {
+		t, bad := r.hosts.transport(where.Host)
+		if bad != nil {
+			return nil, bad
+		}
+		if resp, err = r.ask(ctx, &http.Client{Transport: t}, u, "", part); err == nil {
 			break
 		}
 	}

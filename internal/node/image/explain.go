@@ -37,6 +37,7 @@ func explain(ctx context.Context, e endpoint, what string, err error) error {
 	var wrongHost x509.HostnameError
 	var badCert *tls.CertificateVerificationError
 	var dns *net.DNSError
+	var op *net.OpError
 	switch {
 	case fault.Of(err) != fault.Internal && fault.Of(err) != fault.Timeout:
 		return fmt.Errorf("%s: %w", e.host, err)
@@ -46,6 +47,8 @@ func explain(ctx context.Context, e endpoint, what string, err error) error {
 		return fmt.Errorf("%s: its certificate is not valid: %w: %w", e.host, cmp.Or[error](errors.Unwrap(badCert), err), fault.Precondition)
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("%s speaks no HTTPS (set plainHTTP for this registry if that is meant): %w", e.host, fault.Precondition)
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return fmt.Errorf("%s: the proxy through which it is asked (HTTPS_PROXY, HTTP_PROXY, or this registry's setting) does not answer: %w: %w", e.host, op.Err, fault.Unavailable)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return &finalError{fmt.Errorf("%s: no such host, check the image name and the machine's DNS: %w", e.host, fault.Unavailable)}
 	case errors.Is(err, syscall.ECONNREFUSED):

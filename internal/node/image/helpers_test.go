@@ -243,3 +243,10 @@ func (reg *testRegistry) get(t *testing.T, path string) []byte {
 	}
 	return data
 }
+
+func unmarshal(t *testing.T, text string, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		t.Fatal(err)
+	}
+}

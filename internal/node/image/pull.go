@@ -37,7 +37,7 @@ func (s *Store) pull(ctx context.Context, named reference.Named, opt PullOptions
 	p := &puller{store: s, named: named, progress: opt.Progress, hold: s.holds.begin()}
 	defer p.hold.release()
 	for _, e := range ends {
-		p.remotes = append(p.remotes, &remote{endpoint: e, stall: s.cfg.Stall})
+		p.remotes = append(p.remotes, &remote{endpoint: e, hosts: &s.hosts, stall: s.cfg.Stall})
 	}
 	target, err := p.all(ctx)
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 // request and is shared by all later ones.
 type remote struct {
 	endpoint
+	hosts *hosts // for what lies elsewhere
 	stall time.Duration
 
 	mu     sync.Mutex

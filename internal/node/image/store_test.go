@@ -28,6 +28,8 @@ func TestParseName(t *testing.T) {
 		"a dot makes a host":              {"registry.local/web", "registry.local/web:latest"},
 		"a port is not a tag":             {"host:5000/web", "host:5000/web:latest"},
 		"localhost is a host":             {"localhost/web:1", "localhost/web:1"},
+		"a host may be an address":        {"[fd00::1]:5000/web", "[fd00::1]:5000/web:latest"},
+		"a host in upper case is one":     {"Registry.Example.com/web", "Registry.Example.com/web:latest"},
 		"a digest needs no tag":           {"web@" + d, "docker.io/library/web@" + d},
 		"a digest counts more than a tag": {"web:1@" + d, "docker.io/library/web@" + d},
 	} {
@@ -38,9 +40,33 @@ func TestParseName(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"", "UPPER", "a b", "web:", "web@sha256:12", "http://host/web", strings.Repeat("a", 64)} {
-		if got, err := ParseName(bad); fault.Of(err) != fault.Invalid {
-			t.Errorf("ParseName(%q) = %v, %v; want it invalid", bad, got, err)
+	for bad, want := range map[string]string{
+		"": "invalid reference", "a b": "invalid reference", "web:": "invalid reference", "web@sha256:12": "invalid",
+		"http://host/web": "invalid reference", strings.Repeat("a", 64): "cannot specify 64-byte hexadecimal",
+		"UPPER":                                "must be lowercase",
+		"Shop/web":                             "no registry is called Shop",
+		"host:5000/Web":                        "must be lowercase",
+		"host:70000/web":                       "70000 is not a port",
+		"host:0/web":                           "0 is not a port",
+		"10.0.0.300/web":                       "10.0.0.300, is neither an address nor a name",
+		strings.Repeat("a", 64) + ".io/web":    "more than 63 characters",
+		strings.Repeat("a.", 127) + "io/web:1": "more than 25", // of the host, or of the whole
+	} {
+		got, err := ParseName(bad)
+		if fault.Of(err) != fault.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseName(%q) = %v, %v; want it invalid with %q", bad, got, err, want)
+		}
+	}
+}
+
+// A name that cannot be one is refused before anybody is asked for it.
+func TestPullRefusesBadNamesAtOnce(t *testing.T) {
+	s := openStore(t, Config{})
+	for _, bad := range []string{"Shop/web:1", "shop/Web:1", "registry.example.com:99999/web", "10.0.0.300/web"} {
+		began := time.Now()
+		_, err := s.Pull(t.Context(), bad, PullOptions{})
+		if took := time.Since(began); fault.Of(err) != fault.Invalid || took > 100*time.Millisecond {
+			t.Errorf("Pull(%q) = %v after %s, want it invalid at once", bad, err, took)
 		}
 	}
 }
