@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,47 +24,38 @@ func (a *app) appCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) appList() *cobra.Command {
-	var all bool
-	c := a.command("list", "app.list", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		k, err := a.kube()
-		if err != nil {
-			return err
-		}
-		ns := k.Namespace
-		if all {
-			ns = ""
-		}
-		// As they are, for -o; what is shown is read from them.
-		var raw client.Items[json.RawMessage]
-		if err := k.Get(ctx, client.AppPath(ns, ""), &raw); err != nil {
-			return a.appError(err, "")
-		}
-		apps := make([]client.App, len(raw.Items))
-		for i, r := range raw.Items {
-			if err := json.Unmarshal(r, &apps[i]); err != nil {
-				return fmt.Errorf("app %d of %d: %w", i+1, len(raw.Items), err)
-			}
-		}
-		return a.print(raw.Items, func() { a.showApps(apps, all) })
-	})
-	c.Aliases = []string{"ls"}
-	c.Flags().BoolVarP(&all, "all", "A", false, a.text.get("ps.all"))
-	return a.outputFlag(c)
+// listedApp is an app as it is, for -o, and what is shown of it.
+type listedApp struct {
+	client.App
+	raw json.RawMessage
 }
 
-func (a *app) showApps(apps []client.App, all bool) {
+// MarshalJSON gives the whole object.
+func (l listedApp) MarshalJSON() ([]byte, error) { return l.raw, nil }
+
+// UnmarshalJSON keeps it.
+func (l *listedApp) UnmarshalJSON(data []byte) error {
+	l.raw = bytes.Clone(data)
+	return json.Unmarshal(data, &l.App)
+}
+
+func (a *app) appList() *cobra.Command {
+	c := listing(a, "list", "app.list", func(ctx context.Context, k *client.Kube) ([]listedApp, error) {
+		var apps client.Items[listedApp]
+		err := k.Get(ctx, client.AppPath(k.Namespace, ""), &apps)
+		return apps.Items, a.appError(err, "")
+	}, a.showApps)
+	c.Aliases = []string{"ls"}
+	return c
+}
+
+func (a *app) showApps(apps []listedApp, all bool) {
 	head := func(column string) string { return a.text.get("app.column." + column) }
 	t := a.table(head("name"), head("kind"), head("state"), head("copies"), head("live"), head("rollout"), head("age"), head("url"))
-	slices.SortFunc(apps, func(x, y client.App) int {
-		return strings.Compare(x.Namespace+"/"+x.Name, y.Namespace+"/"+y.Name)
-	})
-	for _, app := range apps {
-		name := app.Name
-		if all {
-			name = app.Namespace + "/" + name
-		}
-		t.row(name, app.Spec.Kind, a.state(&app), app.Status.Copies, app.Status.Live, a.shipping(&app), age(app.Created), app.Status.URL)
+	slices.SortFunc(apps, func(x, y listedApp) int { return strings.Compare(called(x.Meta, true), called(y.Meta, true)) })
+	for _, l := range apps {
+		app := &l.App
+		t.row(called(app.Meta, all), app.Spec.Kind, a.state(app), app.Status.Copies, app.Status.Live, a.shipping(app), age(app.Created), app.Status.URL)
 	}
 	t.flush()
 }

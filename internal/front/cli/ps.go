@@ -33,35 +33,21 @@ type copyOf struct {
 }
 
 func (a *app) ps() *cobra.Command {
-	var all bool
-	c := a.command("ps", "ps", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		k, err := a.kube()
-		if err != nil {
-			return err
-		}
-		ns := k.Namespace
-		if all {
-			ns = ""
-		}
+	return listing(a, "ps", "ps", func(ctx context.Context, k *client.Kube) ([]copyOf, error) {
 		var pods client.Items[client.Pod]
-		if err := k.Get(ctx, client.PodPath(ns, ""), &pods); err != nil {
-			return err
+		if err := k.Get(ctx, client.PodPath(k.Namespace, ""), &pods); err != nil {
+			return nil, err
 		}
+		all := k.Namespace == ""
 		here, err := a.containers(ctx, all)
-		if err != nil {
-			return err
+		return copies(pods.Items, here, all), err
+	}, func(list []copyOf, _ bool) {
+		t := a.table("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "RUNTIME", "IMAGE")
+		for _, c := range list {
+			t.row(c.Name, c.Ready, c.Status, fmt.Sprint(c.Restarts), age(c.Created), c.IP, c.runtime(), c.Image)
 		}
-		list := copies(pods.Items, here, all)
-		return a.print(list, func() {
-			t := a.table("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "RUNTIME", "IMAGE")
-			for _, c := range list {
-				t.row(c.Name, c.Ready, c.Status, fmt.Sprint(c.Restarts), age(c.Created), c.IP, c.runtime(), c.Image)
-			}
-			t.flush()
-		})
+		t.flush()
 	})
-	c.Flags().BoolVarP(&all, "all", "A", false, a.text.get("ps.all"))
-	return a.outputFlag(c)
 }
 
 // containers are those of this node. A cloud whose daemon is elsewhere, or that
@@ -90,10 +76,7 @@ func copies(pods []client.Pod, here []local.Container, all bool) []copyOf {
 		}
 	}
 	for _, p := range pods {
-		c := copyOf{Name: p.Name, App: p.Labels[client.LabelName], Status: podStatus(p), IP: p.Status.PodIP, Node: p.Spec.NodeName, Created: p.Created}
-		if all {
-			c.Name = p.Namespace + "/" + p.Name
-		}
+		c := copyOf{Name: called(p.Meta, all), App: p.Labels[client.LabelName], Status: podStatus(p), IP: p.Status.PodIP, Node: p.Spec.NodeName, Created: p.Created}
 		ready := 0
 		for _, s := range p.Status.ContainerStatuses {
 			if s.Ready {

@@ -36,31 +36,18 @@ type serviceLine struct {
 }
 
 func (a *app) serviceCommand() *cobra.Command {
-	var all bool
-	list := a.command("list", "service.list", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		k, err := a.kube()
-		if err != nil {
-			return err
-		}
-		ns := k.Namespace
-		if all {
-			ns = ""
-		}
+	list := listing(a, "list", "service.list", func(ctx context.Context, k *client.Kube) ([]serviceLine, error) {
 		var services client.Items[client.Service]
-		if err := k.Get(ctx, client.ServicePath(ns, ""), &services); err != nil {
-			return err
+		if err := k.Get(ctx, client.ServicePath(k.Namespace, ""), &services); err != nil {
+			return nil, err
 		}
 		var slices client.Items[endpointSlice]
-		if err := k.Get(ctx, client.EndpointSlicePath(ns, ""), &slices); err != nil {
-			return err
-		}
-		found := registry(services.Items, slices.Items)
-		return a.print(found, func() { a.showServices(found, all) })
-	})
+		err := k.Get(ctx, client.EndpointSlicePath(k.Namespace, ""), &slices)
+		return registry(services.Items, slices.Items), err
+	}, a.showServices)
 	list.Aliases = []string{"ls"}
-	list.Flags().BoolVarP(&all, "all", "A", false, a.text.get("ps.all"))
 	c := &cobra.Command{Use: "service", Aliases: []string{"services"}, Short: a.text.get("service.short")}
-	c.AddCommand(a.outputFlag(list), a.serviceShow(), a.serviceRegister(), a.serviceBeat(), a.serviceRemove())
+	c.AddCommand(list, a.serviceShow(), a.serviceRegister(), a.serviceBeat(), a.serviceRemove())
 	return c
 }
 

@@ -34,7 +34,7 @@ func TestEveryKeyIsUsedAndThere(t *testing.T) {
 	en := load("en")
 	used := map[string]bool{}
 	direct := regexp.MustCompile(`\bget\("([a-z.]+[a-z])"`)
-	commands := regexp.MustCompile(`a\.(?:command|named)\("[^"]*", "([a-z.]+)"`)
+	commands := regexp.MustCompile(`(?:a\.(?:command|named)\(|listing\(a, )"[^"]*", "([a-z.]+)"`)
 	prefixes := regexp.MustCompile(`get\("([a-z.]+\.)"`)
 	sources, err := filepath.Glob("*.go")
 	if err != nil {
