@@ -76,16 +76,19 @@ func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, im
 	if err != nil {
 		return nil, err
 	}
-	root, err := e.parts.Snapshots.Prepare(ctx, rec.ID, base)
-	if err != nil {
-		return nil, fmt.Errorf("filesystem: %w", err)
-	}
-	b := builder{
-		engine: e, pod: pod, rec: rec, img: img, dir: e.filesOf(rec.ID),
-		root: container.Rootfs{Base: root.Base, Lower: root.Lower, Upper: root.Upper, Work: root.Work},
-	}
-	spec, err := b.build(ctx)
-	if err != nil {
+	var spec container.Spec
+	if err := e.gate.do(ctx, makingContainer, func() error {
+		root, err := e.parts.Snapshots.Prepare(ctx, rec.ID, base)
+		if err != nil {
+			return fmt.Errorf("filesystem: %w", err)
+		}
+		b := builder{
+			engine: e, pod: pod, rec: rec, img: img, dir: e.filesOf(rec.ID),
+			root: container.Rootfs{Base: root.Base, Lower: root.Lower, Upper: root.Upper, Work: root.Work},
+		}
+		spec, err = b.build(ctx)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	if from != nil {

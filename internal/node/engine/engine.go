@@ -44,7 +44,7 @@ type Engine struct {
 	hub     *hub
 	cdi     *devices.Registry
 	unpacks singleflight.Group
-	gate    gate
+	gate    *gate
 	machine machine
 	running atomic.Bool  // the records are in line with what runs
 	users   func() error // tells, from the first call on, why there are no user namespaces

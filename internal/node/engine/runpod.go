@@ -31,7 +31,7 @@ func (e *Engine) RunPod(ctx context.Context, cfg PodConfig) (Pod, error) {
 		return Pod{}, err
 	}
 	rec := p.rec
-	if err := e.gate.do(ctx, func() error { return e.makePod(ctx, &rec) }); err != nil {
+	if err := e.gate.do(ctx, makingPod, func() error { return e.makePod(ctx, &rec) }); err != nil {
 		e.undoPod(ctx, &rec)
 		e.mu.Lock()
 		e.pods.release(name, rec.ID)

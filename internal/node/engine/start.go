@@ -38,7 +38,7 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 		c.spec = &spec
 	}
 	var st container.Status
-	err = e.gate.do(ctx, func() (err error) {
+	err = e.gate.do(ctx, startingContainer, func() (err error) {
 		st, err = e.parts.Runtime.Start(ctx, *c.spec)
 		return err
 	})
