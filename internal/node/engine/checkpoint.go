@@ -71,7 +71,7 @@ func (e *Engine) checkpoint(ctx context.Context, c *ctr, rec Container, location
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer e.dropWork(work)
 	also, err := e.alsoCopied(c.pod.get(), rec, work)
 	if err != nil {
 		return err
@@ -108,6 +108,19 @@ func (e *Engine) checkpoint(ctx context.Context, c *ctr, rec Container, location
 		}
 	}
 	return writeWhole(ctx, dir, location)
+}
+
+// dropWork removes what a checkpoint was made of. When its keeper died over it,
+// CRIU goes on for a moment and makes files meanwhile.
+func (e *Engine) dropWork(dir string) {
+	var err error
+	for range 20 {
+		if err = os.RemoveAll(dir); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	e.log.Warn("what was left of a checkpoint stays", "dir", dir, "err", err)
 }
 
 // alsoCopied are the directories beside the container's own filesystem whose

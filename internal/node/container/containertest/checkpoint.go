@@ -159,6 +159,45 @@ var checkpoints = map[string]func(*testing.T, *Node){
 			})
 		}
 	},
+	"a keeper that dies over a dump leaves the container running": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		spec := n.tally(50, 5)
+		for i := range 5 {
+			dir := t.TempDir()
+			failed := make(chan error, 1)
+			go func() { failed <- n.Checkpoint(t.Context(), spec, dir, nil) }()
+			time.Sleep(time.Duration(5+30*i) * time.Millisecond)
+			n.KillKeeper()
+			<-failed
+			// Also from under a CRIU that goes on, and makes files meanwhile.
+			n.Until("it is gone", func() bool { return os.RemoveAll(dir) == nil })
+			before := n.lastCount(spec)
+			n.Until("it counts on", func() bool { return n.lastCount(spec) > before+20 })
+		}
+		if st := n.end(spec); st.Code != 5 {
+			t.Errorf("Status = %+v, want code 5", st)
+		}
+		n.counts(spec, 0)
+	},
+	"connections go on or end, as is asked": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		for _, keep := range []bool{true, false} {
+			spec := n.Spec("pair")
+			n.Start(spec)
+			n.counts(spec, 20)
+			dir := n.checkpoint(spec)
+			n.kill(spec)
+			again := n.restored(dir, spec)
+			again.Restore.KeepTCP = keep
+			n.Start(again)
+			if keep {
+				n.counts(again, 20)
+			} else {
+				n.Until("it breaks", func() bool { log := n.Log(again.Log); return len(log) > 0 && log[len(log)-1] == "stdout F broken" })
+			}
+			n.kill(again)
+		}
+	},
 	"a failed dump leaves the container as it was": func(t *testing.T, n *Node) {
 		n.needCheckpoints()
 		spec := n.Spec("ring")

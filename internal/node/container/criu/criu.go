@@ -108,7 +108,7 @@ func atLeast(have, want string) bool {
 // noise are errors that CRIU's log has also when all goes well, as on machines
 // that may not raise limits or make tun devices, or only because of the one
 // before them.
-var noise = []string{"rlimit: Can't setup", "tun: Unable to create tun", "cg: cgroupd: recv req error", "Dumping FAILED", "Restoring FAILED"}
+var noise = []string{"rlimit: Can't setup", "tun: Unable to create tun", "cg: cgroupd: recv req error", "Dump files (pid", "Dumping FAILED", "Restoring FAILED"}
 
 func isNoise(said string) bool {
 	return said == "" || slices.ContainsFunc(noise, func(n string) bool { return strings.HasPrefix(said, n) })
@@ -133,9 +133,6 @@ func Reason(log string) string {
 		said = strings.TrimSpace(said)
 		if isNoise(said) {
 			continue
-		}
-		if strings.Contains(said, "Unsupported proto 262") {
-			said += " (MPTCP; Go programs listen with it unless they have GODEBUG=multipathtcp=0)"
 		}
 		found = append(found, said)
 	}

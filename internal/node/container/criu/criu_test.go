@@ -66,10 +66,6 @@ func TestReason(t *testing.T) {
 			"(00.050208)      1: Error (criu/files-reg.c:2294): File fd/1 has bad mode 010644 (expect 010600)\n",
 			"File fd/1 has bad mode 010644 (expect 010600)",
 		},
-		"what helps": {
-			"(00.1) Error (criu/sk-inet.c:1): inet: Unsupported proto 262 for socket 1\n",
-			"inet: Unsupported proto 262 for socket 1 (MPTCP; Go programs listen with it unless they have GODEBUG=multipathtcp=0)",
-		},
 	} {
 		if err := os.WriteFile(log, []byte(tt.log), 0o600); err != nil {
 			t.Fatal(err)

@@ -94,6 +94,8 @@ func main() {
 		fmt.Println(to, err)
 	case "tally":
 		tally(number(args[1]), number(args[2]))
+	case "pair":
+		pair()
 	case "ring":
 		ring()
 	case "ask":

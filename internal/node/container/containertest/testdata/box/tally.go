@@ -91,6 +91,31 @@ func ask() {
 	io.Copy(os.Stdout, c)
 }
 
+// pair counts over a connection to itself, and says when that breaks.
+func pair() {
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	listener, err := plain.Listen(context.Background(), "tcp", tallyPort)
+	check(err)
+	near, err := net.Dial("tcp", tallyPort)
+	check(err)
+	far, err := listener.Accept()
+	check(err)
+	for i := 1; ; i++ {
+		var got [1]byte
+		_, err := near.Write([]byte{byte(i)})
+		if err == nil {
+			_, err = io.ReadFull(far, got[:])
+		}
+		if err != nil || got[0] != byte(i) {
+			fmt.Println("broken")
+			time.Sleep(time.Hour)
+		}
+		fmt.Println("count", i)
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
 // ring has what nobody can write down, an io_uring, and counts.
 func ring() {
 	var params [120]byte
