@@ -25,7 +25,9 @@ func (r *Runtime) stockRequest(ctx context.Context, spec Spec, req *wire.Start) 
 	}
 	req.Binary = s.program
 	// crun refuses hybrid machines whose v2 side has a controller.
-	req.HideUnified = s.name == "crun" && r.cfg.Cgroups.Version() == cgroup.Hybrid
+	if s.name == "crun" && r.cfg.Cgroups.Version() == cgroup.Hybrid {
+		req.Aside = cgroupPath(spec)
+	}
 	oci, linux := *spec.OCI, *spec.OCI.Linux
 	linux.Resources = r.countable(linux.Resources)
 	oci.Linux = &linux

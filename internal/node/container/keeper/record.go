@@ -25,7 +25,7 @@ type record struct {
 	SharedPIDs  bool     `json:"sharedPIDs,omitempty"` // its processes outlive the first
 	Filter      string   `json:"filter,omitempty"`     // the name of its seccomp filter
 	FilterFlags uint     `json:"filterFlags,omitempty"`
-	HideUnified bool     `json:"hideUnified,omitempty"`
+	Aside       string   `json:"aside,omitempty"`     // its cgroup, if its runtime must not see the v2 side of a hybrid machine
 	OOMBefore   uint64   `json:"oomBefore,omitempty"` // kills that the cgroup counted before
 }
 

@@ -65,7 +65,7 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 		SharedPIDs:  !ownPIDs(req.OCI),
 		Filter:      kept,
 		FilterFlags: req.FilterFlags,
-		HideUnified: req.HideUnified,
+		Aside:       req.Aside,
 		OOMBefore:   oomKills(req.Cgroups),
 	})
 	if err != nil {

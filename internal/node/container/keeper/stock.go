@@ -32,16 +32,26 @@ const (
 	rootfsDir = "rootfs"
 )
 
-// stock runs one command of a runtime. It is the keeper's own child, claimed so
-// that the reaper leaves it alone.
-func (k *Keeper) stock(rec record, stdio [3]int, args ...string) error {
+// stock runs one command of a container's runtime.
+func (k *Keeper) stock(rec record, args ...string) error {
+	return k.runStock(rec, false, [3]int{-1, -1, -1}, args...)
+}
+
+// runStock is stock for one that makes a process of the container, whose input and
+// output are stdio. It is the keeper's own child, claimed so that the reaper leaves
+// it alone.
+func (k *Keeper) runStock(rec record, makes bool, stdio [3]int, args ...string) error {
 	path, err := LookPath(rec.Binary)
 	if err != nil {
 		return wire.Errorf(wire.Precondition, "runtime %s: %v: %s", rec.Binary, err, wire.Precondition)
 	}
 	args = append([]string{path}, args...)
-	if rec.HideUnified {
-		path, args = "/proc/self/exe", append([]string{filepath.Base(os.Args[0]), AsideWord}, args...)
+	if rec.Aside != "" {
+		how := asideStays
+		if makes {
+			how = asideJoins
+		}
+		path, args = "/proc/self/exe", append([]string{filepath.Base(os.Args[0]), AsideWord, rec.Aside, how}, args...)
 	}
 	files := openFiles(stdio[:])
 	defer files.close()
@@ -170,7 +180,7 @@ func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (_ process, er
 
 // createStock makes the process and lets it run.
 func (k *Keeper) createStock(b *box, req wire.Start, stdio [3]int, pidFile string, args []string) (process, error) {
-	if err := k.stock(b.rec, stdio, args...); err != nil {
+	if err := k.runStock(b.rec, true, stdio, args...); err != nil {
 		return process{}, err
 	}
 	p, err := k.takeChild(pidFile)
@@ -179,7 +189,7 @@ func (k *Keeper) createStock(b *box, req wire.Start, stdio [3]int, pidFile strin
 	}
 	b.rec.Cgroup, b.rec.Cgroups = cgroupOf(p.pid)
 	b.rec.OOMBefore = oomKills(b.rec.Cgroups)
-	if err := k.stock(b.rec, [3]int{-1, -1, -1}, stockArgs(b.dir, "start", req.ID)...); err != nil {
+	if err := k.stock(b.rec, stockArgs(b.dir, "start", req.ID)...); err != nil {
 		unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0)
 		pidfd.ExitOf(p.pidfd)
 		pidfd.Reap(p.pidfd)
@@ -230,7 +240,7 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 		// before we know that it is wanted.
 		k.reaper.hold()
 		defer k.reaper.release()
-		if err := k.stock(rec, stdio, append(args, req.ID)...); err != nil {
+		if err := k.runStock(rec, true, stdio, append(args, req.ID)...); err != nil {
 			return process{}, b.complain(err)
 		}
 		return k.takeChild(pidFile)
@@ -244,7 +254,7 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 // forgetStock has the runtime forget an ended container, of which dir is the
 // directory.
 func (k *Keeper) forgetStock(rec record, dir string) {
-	if err := k.stock(rec, [3]int{-1, -1, -1}, stockArgs(dir, "delete", "--force", rec.ID)...); err != nil {
+	if err := k.stock(rec, stockArgs(dir, "delete", "--force", rec.ID)...); err != nil {
 		k.log.Debug("runtime does not delete", "container", rec.ID, "err", err)
 	}
 }
@@ -265,7 +275,7 @@ func (k *Keeper) updateStock(req wire.Control) error {
 		return fmt.Errorf("update: %w", err)
 	}
 	rec := b.record()
-	if err := k.stock(rec, [3]int{-1, -1, -1}, stockArgs(b.dir, "update", "--resources", f.Name(), req.ID)...); err != nil {
+	if err := k.stock(rec, stockArgs(b.dir, "update", "--resources", f.Name(), req.ID)...); err != nil {
 		return b.complain(err)
 	}
 	return nil

@@ -80,8 +80,8 @@ type Start struct {
 	StdinOnce    bool          `json:"stdinOnce,omitempty"`
 	Hold         bool          `json:"hold,omitempty"` // keep the output back until the first attach
 	Runtime      string        `json:"runtime,omitempty"`
-	Binary       string        `json:"binary,omitempty"`      // the stock runtime's program, with Runtime
-	HideUnified  bool          `json:"hideUnified,omitempty"` // it must not see the v2 side of a hybrid machine
+	Binary       string        `json:"binary,omitempty"` // the stock runtime's program, with Runtime
+	Aside        string        `json:"aside,omitempty"`  // its cgroup, if the runtime must not see the v2 side of a hybrid machine
 }
 
 // CgroupMount is launch.CgroupMount.
