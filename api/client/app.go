@@ -5,6 +5,9 @@ import "time"
 // LabelApp is on everything that belongs to an App, with the App's name.
 const LabelApp = "apps.sampan.dev/app"
 
+// LabelRevision is the revision that it belongs to.
+const LabelRevision = "apps.sampan.dev/revision"
+
 // AnnotationCommand on an App asks for something once: VERB[:ARGUMENT]#ID.
 const AnnotationCommand = "apps.sampan.dev/command"
 

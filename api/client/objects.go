@@ -1,8 +1,8 @@
 package client
 
 import (
-	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -17,7 +17,14 @@ type Meta struct {
 	Generation  int64             `json:"generation,omitempty"`
 	UID         string            `json:"uid,omitempty"`
 	// ResourceVersion, sent with a change, refuses it if there was another.
-	ResourceVersion string `json:"resourceVersion,omitempty"`
+	ResourceVersion string  `json:"resourceVersion,omitempty"`
+	Owners          []Owner `json:"ownerReferences,omitempty"`
+}
+
+// Owner is whose an object is. One of them, the controller, looks after it.
+type Owner struct {
+	Kind, Name string
+	Controller bool
 }
 
 // Labels that Sampan puts on what it makes.
@@ -27,21 +34,19 @@ const (
 	ManagedBy      = "sampan"
 )
 
-// Deployment is what is read of a Deployment.
-type Deployment struct {
+// Workload is what is read of what makes pods: a Deployment, a StatefulSet, a
+// Job and their like. What a kind does not have is nil or zero.
+type Workload struct {
 	Meta `json:"metadata"`
 	Spec struct {
-		Replicas int
-		Template struct {
-			Spec struct {
-				Containers []struct{ Name, Image string }
-			}
+		Replicas *int
+		Selector struct {
+			MatchLabels map[string]string
 		}
 	}
 	Status struct {
-		Replicas, ReadyReplicas, UpdatedReplicas, AvailableReplicas int
-		ObservedGeneration                                          int64
-		Conditions                                                  []Condition
+		ReadyReplicas, UpdatedReplicas int
+		ObservedGeneration             int64
 	}
 }
 
@@ -106,9 +111,25 @@ type Items[T any] struct {
 	Items []T `json:"items"`
 }
 
-// DeploymentPath, PodPath, ServicePath are where objects of a namespace are; an
+// WorkloadPath, PodPath, ServicePath are where objects of a namespace are; an
 // empty name gives the collection, an empty namespace that of all namespaces.
-func DeploymentPath(ns, name string) string { return path("/apis/apps/v1", ns, "deployments", name) }
+// WorkloadPath is empty for a kind that is none.
+func WorkloadPath(kind, ns, name string) string {
+	switch kind {
+	case "App":
+		return AppPath(ns, name)
+	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet":
+		return path("/apis/apps/v1", ns, strings.ToLower(kind)+"s", name)
+	case "Job", "CronJob":
+		return path("/apis/batch/v1", ns, strings.ToLower(kind)+"s", name)
+	case "Pod":
+		return PodPath(ns, name)
+	}
+	return ""
+}
+
+// DeploymentPath is the path of a Deployment.
+func DeploymentPath(ns, name string) string { return WorkloadPath("Deployment", ns, name) }
 
 // PodPath is the path of a pod.
 func PodPath(ns, name string) string { return path("/api/v1", ns, "pods", name) }
@@ -132,6 +153,14 @@ func path(group, ns, kind, name string) string {
 }
 
 // Selecting narrows a collection's path to the objects with a label.
-func Selecting(path, label, value string) string {
-	return fmt.Sprintf("%s?labelSelector=%s", path, url.QueryEscape(label+"="+value))
+func Selecting(path, label, value string) string { return SelectingAll(path, label+"="+value) }
+
+// SelectingAll narrows a collection's path by a label selector.
+func SelectingAll(path, selector string) string {
+	return path + "?labelSelector=" + url.QueryEscape(selector)
+}
+
+// Named narrows a collection's path to the one object with this name.
+func Named(path, name string) string {
+	return path + "?fieldSelector=" + url.QueryEscape("metadata.name="+name)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -166,38 +165,48 @@ func nodeAddress(ctx context.Context, k *client.Kube) (string, error) {
 	return "", fmt.Errorf("a node with an address: %w", fault.NotFound)
 }
 
-// awaitRollout follows a deployment until all its copies serve. A copy that
-// cannot start ends the wait with the reason.
-func (a *app) awaitRollout(ctx context.Context, k *client.Kube, name string) error {
+// awaitRollout follows a Deployment or StatefulSet until all its copies serve. A
+// copy that cannot start ends the wait with the reason.
+func (a *app) awaitRollout(ctx context.Context, k *client.Kube, t target) error {
 	p := a.progress()
 	defer p.close()
 	began := time.Now()
-	p.step("rollout", a.text.get("run.wait", name))
+	p.step("rollout", a.text.get("run.wait", t.name))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		for t := time.NewTicker(time.Second); ; {
+		for tick := time.NewTicker(time.Second); ; {
 			select {
 			case <-ctx.Done():
-				t.Stop()
+				tick.Stop()
 				return
-			case <-t.C:
-				if err := stuck(ctx, k, name); err != nil {
+			case <-tick.C:
+				if err := a.stuck(ctx, k, t); err != nil {
 					cancel(err)
 				}
 			}
 		}
 	}()
-	err := k.Watch(ctx, client.DeploymentPath(k.Namespace, "")+"?fieldSelector="+url.QueryEscape("metadata.name="+name), func(_ string, raw json.RawMessage) bool {
-		var d client.Deployment
-		if json.Unmarshal(raw, &d) != nil {
-			return true
+	var err error
+	for done := false; !done && err == nil; {
+		// A server may close a watch at any time.
+		err = k.Watch(ctx, client.Named(client.WorkloadPath(t.kind, k.Namespace, ""), t.name), func(change string, raw json.RawMessage) bool {
+			var w client.Workload
+			if json.Unmarshal(raw, &w) != nil || w.Spec.Replicas == nil {
+				return change != "ERROR"
+			}
+			if change == "DELETED" {
+				cancel(fmt.Errorf("%s: %w", a.text.get("find.none", t.name, k.Namespace), fault.NotFound))
+				return false
+			}
+			wanted, s := *w.Spec.Replicas, w.Status
+			p.note("rollout", fmt.Sprintf("%d/%d", s.ReadyReplicas, wanted))
+			done = s.ObservedGeneration >= w.Generation && s.ReadyReplicas >= wanted && s.UpdatedReplicas >= wanted
+			return !done
+		})
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
 		}
-		p.note("rollout", fmt.Sprintf("%d/%d", d.Status.ReadyReplicas, d.Spec.Replicas))
-		return d.Status.ReadyReplicas < d.Spec.Replicas || d.Status.UpdatedReplicas < d.Spec.Replicas
-	})
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
 	}
 	p.done("rollout", time.Since(began), err)
 	return err
@@ -210,8 +219,8 @@ var errHopeless = errors.New("cannot start")
 const crashes = 2
 
 // stuck returns why a copy of the app cannot start, once that is certain.
-func stuck(ctx context.Context, k *client.Kube, name string) error {
-	pods, err := podsOf(ctx, k, name)
+func (a *app) stuck(ctx context.Context, k *client.Kube, t target) error {
+	pods, err := podsOf(ctx, k, t.selector)
 	if err != nil {
 		return nil // the watch itself will tell
 	}
@@ -222,7 +231,7 @@ func stuck(ctx context.Context, k *client.Kube, name string) error {
 			}
 		}
 		for _, c := range p.Status.ContainerStatuses {
-			if err := hopeless(name, c); err != nil {
+			if err := a.hopeless(t.name, c); err != nil {
 				return fmt.Errorf("%s: %w: %w", p.Name, err, fault.Precondition)
 			}
 		}
@@ -231,23 +240,23 @@ func stuck(ctx context.Context, k *client.Kube, name string) error {
 }
 
 // hopeless returns why a container will not run, if that is certain.
-func hopeless(app string, c client.ContainerStatus) error {
+func (a *app) hopeless(app string, c client.ContainerStatus) error {
 	if w := c.State.Waiting; w != nil {
 		switch w.Reason {
 		case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
 			return fmt.Errorf("%w: %s: %s", errHopeless, w.Reason, w.Message)
 		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff":
-			return fmt.Errorf("%s: %s (`sampan logs %s`, or `sampan rm %s`)", w.Reason, w.Message, app, app)
+			return fmt.Errorf("%s: %s (%s)", w.Reason, w.Message, a.text.get("run.look", app, app))
 		}
 	}
 	if t := c.State.Terminated; t != nil && c.RestartCount >= crashes {
-		return fmt.Errorf("it has ended %d times, the last time with exit code %d (`sampan logs %s`, or `sampan rm %s`)", c.RestartCount+1, t.ExitCode, app, app)
+		return fmt.Errorf("%s (%s)", a.text.get("run.ended", c.RestartCount+1, t.ExitCode), a.text.get("run.look", app, app))
 	}
 	return nil
 }
 
-func podsOf(ctx context.Context, k *client.Kube, name string) ([]client.Pod, error) {
+func podsOf(ctx context.Context, k *client.Kube, selector string) ([]client.Pod, error) {
 	var pods client.Items[client.Pod]
-	err := k.Get(ctx, client.Selecting(client.PodPath(k.Namespace, ""), client.LabelName, name), &pods)
+	err := k.Get(ctx, client.SelectingAll(client.PodPath(k.Namespace, ""), selector), &pods)
 	return pods.Items, err
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/sampan-cloud/sampan/api/client"
 	"github.com/sampan-cloud/sampan/api/local"
-	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 func (a *app) logs() *cobra.Command {
@@ -45,6 +44,9 @@ func (a *app) logs() *cobra.Command {
 		}
 		if tail >= 0 {
 			q.Set("tailLines", fmt.Sprint(tail))
+		}
+		if len(t.pods) == 0 {
+			return a.noCopies(t)
 		}
 		return a.podLogs(ctx, k, t.pods, q)
 	})
@@ -109,15 +111,12 @@ func (a *app) exec() *cobra.Command {
 		switch {
 		case t.oneOff != nil:
 			id = t.oneOff.ID
-		case len(t.here) > 0:
-			for _, c := range t.here {
-				if c.State == "running" {
-					id = c.ID
-				}
+		case len(t.pods) == 0:
+			return a.noCopies(t)
+		default:
+			if id = t.running(); id == "" {
+				return a.execElsewhere(t.pods[0], tty, stdin, args[1:])
 			}
-		}
-		if id == "" && len(t.pods) > 0 {
-			return a.execElsewhere(t.pods[0], tty, stdin, args[1:])
 		}
 		n, err := a.node()
 		if err != nil {
@@ -149,64 +148,4 @@ func (a *app) execElsewhere(p client.Pod, tty, stdin bool, command []string) err
 		args = append(args, "-t")
 	}
 	return a.become("kubectl", append(append(args, "--"), command...))
-}
-
-func (a *app) stop() *cobra.Command {
-	return a.command("stop NAME…", "stop", cobra.MinimumNArgs(1), a.each(func(ctx context.Context, k *client.Kube, t target, name string) error {
-		if t.oneOff != nil {
-			n, err := a.node()
-			if err != nil {
-				return err
-			}
-			return n.Call(ctx, http.MethodPost, at(t.oneOff.ID, "/stop"), nil, nil)
-		}
-		return setReplicas(ctx, k, name, 0)
-	}))
-}
-
-func (a *app) rm() *cobra.Command {
-	return a.command("rm NAME…", "rm", cobra.MinimumNArgs(1), a.each(func(ctx context.Context, k *client.Kube, t target, name string) error {
-		if t.oneOff != nil {
-			n, err := a.node()
-			if err != nil {
-				return err
-			}
-			return n.Call(ctx, http.MethodDelete, at(t.oneOff.ID, "?force=true"), nil, nil)
-		}
-		if err := k.Delete(ctx, client.DeploymentPath(k.Namespace, name)); err != nil {
-			return err
-		}
-		err := k.Delete(ctx, client.ServicePath(k.Namespace, name))
-		if fault.Of(err) == fault.NotFound { // an app without a port has none
-			return nil
-		}
-		return err
-	}))
-}
-
-// each runs do for every name, goes on after a failure, and reports them all.
-// An app without copies is still an app.
-func (a *app) each(do func(context.Context, *client.Kube, target, string) error) func(context.Context, []string) error {
-	return func(ctx context.Context, names []string) error {
-		k, err := a.kube()
-		if err != nil {
-			return err
-		}
-		var errs []error
-		for _, name := range names {
-			t, err := a.find(ctx, k, name)
-			if fault.Of(err) == fault.NotFound && k.Get(ctx, client.DeploymentPath(k.Namespace, name), nil) == nil {
-				err = nil
-			}
-			if err == nil {
-				err = do(ctx, k, t, name)
-			}
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			fmt.Fprintln(a.Out, name)
-		}
-		return errors.Join(errs...)
-	}
 }

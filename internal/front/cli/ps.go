@@ -152,45 +152,5 @@ func podStatus(p client.Pod) string {
 	return p.Status.Phase
 }
 
-// target is what a name on the command line means: a one-off on this node, or an
-// app with its pods.
-type target struct {
-	oneOff *local.Container
-	pods   []client.Pod
-	here   []local.Container // those of the app's containers that are on this node
-}
-
-// find looks a name up: one-offs by name or ID first, then apps, then pods.
-func (a *app) find(ctx context.Context, k *client.Kube, name string) (target, error) {
-	here, err := a.containers(ctx, true)
-	if err != nil {
-		return target{}, err
-	}
-	for _, c := range here {
-		if c.OneOff && (c.Name == name || len(name) >= 6 && strings.HasPrefix(c.ID, name)) {
-			return target{oneOff: &c}, nil
-		}
-	}
-	var t target
-	if t.pods, err = podsOf(ctx, k, name); err != nil {
-		return t, err
-	}
-	if len(t.pods) == 0 {
-		var pod client.Pod
-		if err := k.Get(ctx, client.PodPath(k.Namespace, name), &pod); err == nil {
-			t.pods = []client.Pod{pod}
-		}
-	}
-	if len(t.pods) == 0 {
-		return t, fmt.Errorf("%s: %w", a.text.get("find.none", name, k.Namespace), fault.NotFound)
-	}
-	for _, c := range here {
-		if slices.ContainsFunc(t.pods, func(p client.Pod) bool { return p.Name == c.Pod && p.Namespace == c.Namespace }) {
-			t.here = append(t.here, c)
-		}
-	}
-	return t, nil
-}
-
 // at is the path of a container on the local socket.
 func at(id, verb string) string { return "/v1/containers/" + url.PathEscape(id) + verb }

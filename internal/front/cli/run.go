@@ -74,14 +74,17 @@ func (a *app) runApp(ctx context.Context, w workload) error {
 	if err != nil {
 		return err
 	}
+	if t, err := a.lookUp(ctx, k, w.name); err == nil {
+		return fmt.Errorf("%s: %w", a.text.get("run.exists", t.kind, w.name, w.name), fault.Exists)
+	}
 	address, err := w.create(ctx, k)
 	if err != nil {
 		if fault.Of(err) == fault.Exists {
-			return fmt.Errorf("%s: %w", a.text.get("run.exists", w.name, w.name), fault.Exists)
+			return fmt.Errorf("%s: %w", a.text.get("run.taken", w.name), fault.Exists)
 		}
 		return err
 	}
-	if err := a.awaitRollout(ctx, k, w.name); errors.Is(err, errHopeless) {
+	if err := a.awaitRollout(ctx, k, target{kind: "Deployment", name: w.name, selector: client.LabelName + "=" + w.name}); errors.Is(err, errHopeless) {
 		// There is nothing in it to look at, and the name should be free.
 		return errors.Join(err, w.remove(ctx, k))
 	} else if err != nil {
@@ -132,28 +135,4 @@ func nameFor(image string) string {
 	name, _, _ := strings.Cut(image, "@")
 	name, _, _ = strings.Cut(path.Base(name), ":")
 	return strings.Trim(regexp.MustCompile(`[^a-z0-9-]+`).ReplaceAllString(strings.ToLower(name), "-"), "-")
-}
-
-func (a *app) scale() *cobra.Command {
-	return a.command("scale NAME COPIES", "scale", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
-		var n int
-		if _, err := fmt.Sscanf(args[1], "%d", &n); err != nil || n < 0 {
-			return fmt.Errorf("%s: %w", a.text.get("run.badreplicas", args[1]), fault.Invalid)
-		}
-		k, err := a.kube()
-		if err != nil {
-			return err
-		}
-		if err := setReplicas(ctx, k, args[0], n); err != nil {
-			return err
-		}
-		if n == 0 {
-			return nil
-		}
-		return a.awaitRollout(ctx, k, args[0])
-	})
-}
-
-func setReplicas(ctx context.Context, k *client.Kube, name string, n int) error {
-	return k.Merge(ctx, client.DeploymentPath(k.Namespace, name), object{"spec": object{"replicas": n}}, nil)
 }
