@@ -93,12 +93,15 @@ type Remote struct {
 
 // Engine configures containers.
 type Engine struct {
-	CgroupDriver   string            `yaml:"cgroupDriver"`   // cgroupfs
+	CgroupDriver   string            `yaml:"cgroupDriver"`   // cgroupfs, or systemd where that is init
 	Runtimes       map[string]string `yaml:"runtimes"`       // handler to OCI runtime binary; runc and crun are found by themselves
 	PodAnnotations []string          `yaml:"podAnnotations"` // those handed on to OCI runtimes, such as run.oci.handler or vendor/*
 	CRIU           string            `yaml:"criu"`           // the program that checkpoints containers
 	RestoreImages  bool              `yaml:"restoreImages"`  // whether images may hold checkpoints: they decide over the rights of their processes
 }
+
+// Systemd tells whether systemd is to know of containers' cgroups.
+func (e Engine) Systemd() bool { return e.CgroupDriver == "systemd" }
 
 // Gateway says how apps are reached from outside.
 type Gateway struct {
@@ -254,13 +257,8 @@ func (f *File) check() error {
 			return invalid(key, "%d is not a port", port)
 		}
 	}
-	switch d := f.Engine.CgroupDriver; d {
-	case "cgroupfs":
-	case "systemd":
-		return invalid("engine.cgroupDriver", "systemd is a driver that this version does not have; set cgroupfs, which works under systemd as well: "+
-			"containers' cgroups are their own, beside systemd's slices")
-	default:
-		return invalid("engine.cgroupDriver", "%q is not cgroupfs", d)
+	if d := f.Engine.CgroupDriver; d != "cgroupfs" && d != "systemd" {
+		return invalid("engine.cgroupDriver", "%q is neither cgroupfs nor systemd", d)
 	}
 	return nil
 }

@@ -16,8 +16,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		"a relative data directory has no meaning": {"dataDir: data", `dataDir: "data" is not an absolute path`},
 		"a port is a port":                         {"registry: {port: 70000}", "registry.port: 70000 is not a port"},
 		"a link's name is short":                   {"network: {bridge: averylongbridgename}", "longer than the 15 characters"},
-		"a cgroup driver is one that there is":     {"engine: {cgroupDriver: docker}", `"docker" is not cgroupfs`},
-		"systemd's is none yet, and it says so":    {"engine: {cgroupDriver: systemd}", "engine.cgroupDriver: systemd is a driver that this version does not have; set cgroupfs"},
+		"a cgroup driver is one that there is":     {"engine: {cgroupDriver: docker}", `"docker" is neither cgroupfs nor systemd`},
 		"a node's address is an address":           {"node: {address: here}", `node.address: "here" is not an IP address`},
 		"text that is not YAML is refused":         {"node: [", "did not find expected"},
 	} {

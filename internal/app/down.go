@@ -44,8 +44,15 @@ func Down(ctx context.Context, f config.File, programs string, purge bool, log *
 	if err != nil {
 		return err
 	}
+	scopes, err := set.openScopes(groups, log)
+	if err != nil {
+		return err
+	}
 	// Containers first: whoever still runs holds mounts, links and cgroups.
-	step("containers", container.Down(ctx, set.containers(groups), log))
+	step("containers", container.Down(ctx, set.settled(set.containers(groups), scopes), log))
+	if scopes != nil {
+		step("slice", errors.Join(scopes.RemoveSlice(ctx, set.cgroupRoot()), scopes.Close()))
+	}
 	step("network", network.Remove(ctx, set.network(), log))
 	step("kubernetes", kube.Cleanup(set.kube()))
 	step("registry", set.distrust())

@@ -89,12 +89,23 @@ func (d *daemon) openNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.containers, err = container.Connect(ctx, d.set.containers(groups), d.log.With("part", "containers")); err != nil {
+	parts := engine.Parts{Network: d.network, Snapshots: d.snapshots, Images: d.images, Seccomp: seccomp.Default}
+	scopes, err := d.set.openScopes(groups, d.log.With("part", "cgroups"))
+	if err != nil {
+		return err
+	}
+	if scopes != nil {
+		d.closers = append(d.closers, scopes.Close)
+		if _, err := scopes.Slice(ctx, d.set.cgroupRoot()); err != nil {
+			return err
+		}
+		parts.Scopes = scopes
+	}
+	if d.containers, err = container.Connect(ctx, d.set.settled(d.set.containers(groups), scopes), d.log.With("part", "containers")); err != nil {
 		return err
 	}
 	d.closers = append(d.closers, d.containers.Close)
-	d.engine, err = engine.Open(d.set.engine(), engine.Parts{
-		Runtime: d.containers, Network: d.network, Snapshots: d.snapshots, Images: d.images, Seccomp: seccomp.Default,
-	}, d.log.With("part", "engine"))
+	parts.Runtime = d.containers
+	d.engine, err = engine.Open(d.set.engine(), parts, d.log.With("part", "engine"))
 	return err
 }

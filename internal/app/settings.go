@@ -134,7 +134,7 @@ func (s settings) podRange() netip.Prefix { return s.pods }
 func (s settings) containers(groups *cgroup.Manager) container.Config {
 	return container.Config{
 		Dir: s.run("keeper"), Keeper: s.keeper(), Cgroups: groups, Runtimes: s.Engine.Runtimes,
-		CRIU: s.Engine.CRIU, KeeperCgroup: "/" + s.Instance() + "/keeper",
+		CRIU: s.Engine.CRIU, KeeperCgroup: s.cgroupRoot() + "/keeper",
 	}
 }
 
@@ -146,7 +146,7 @@ func (s settings) cgroups() cgroup.Config {
 
 func (s settings) engine() engine.Config {
 	return engine.Config{
-		Dir: s.data("engine"), CgroupParent: "/" + s.Instance() + "/local",
+		Dir: s.data("engine"), CgroupParent: s.cgroupRoot() + "/local",
 		Pause: []string{s.keeper(), "pause"}, Annotations: s.Engine.PodAnnotations, RestoreImages: s.Engine.RestoreImages,
 	}
 }
@@ -179,7 +179,7 @@ func (s settings) kube() kube.Config {
 	c := kube.Config{
 		Dir: s.data("kube"), RunDir: s.run("kube"), NodeName: s.name, NodeIP: s.addr, Port: s.API.Port,
 		ServiceCIDR: s.services, PodCIDR: s.pods, ClusterDomain: s.Network.Domain,
-		CRISocket: s.criSocket(), MaxPods: s.Node.MaxPods, CgroupRoot: "/" + s.Instance(),
+		CRISocket: s.criSocket(), MaxPods: s.Node.MaxPods, CgroupRoot: s.cgroupRoot(), SystemdCgroups: s.Engine.Systemd(),
 	}
 	if s.Registry.Enabled {
 		c.Servers = []kube.Server{{Name: "registry", Hosts: []string{s.Registry.Name, "localhost", "127.0.0.1", s.addr.String()}}}

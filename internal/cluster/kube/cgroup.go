@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"k8s.io/kubernetes/pkg/kubelet/cm"
 )
 
 // cgroupMounts returns where the machine's cgroup hierarchies are mounted: one
@@ -26,6 +28,15 @@ func cgroupMounts() ([]string, error) {
 		}
 	}
 	return out, lines.Err()
+}
+
+// cgroupDir is where the cgroup is that every pod's is in, as the kubelet writes it.
+func (c Config) cgroupDir() string {
+	name := cm.ParseCgroupfsToCgroupName(c.CgroupRoot)
+	if c.SystemdCgroups {
+		return name.ToSystemd()
+	}
+	return name.ToCgroupfs()
 }
 
 // makeCgroup makes the cgroup below which the kubelet puts every pod's.

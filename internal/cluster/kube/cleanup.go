@@ -26,7 +26,7 @@ func Cleanup(cfg Config) error {
 	}
 	return errors.Join(
 		unmountAll(cfg.KubeletDir),
-		removeCgroup(cfg.CgroupRoot),
+		removeCgroup(cfg.cgroupDir()),
 		removeTables(context.Background(), cfg.tablesMarker()),
 		restoreSysctls(procSys, cfg.sysctlsFile()),
 	)

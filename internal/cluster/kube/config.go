@@ -44,9 +44,12 @@ type Config struct {
 	PodLogsDir string // default Dir/pod-logs
 	VolumesDir string // where node-local volumes live; default Dir/volumes
 	CgroupRoot string // parent of every pod's cgroup; default /sampan-NODENAME
-	ResolvConf string // what pods with dnsPolicy Default get; default the host's real one
-	NodeLabels map[string]string
-	StatsByCRI bool // pod statistics come from the engine, without cAdvisor
+	// SystemdCgroups has the kubelet make cgroups through systemd. CgroupRoot then
+	// stands for a slice, which must be there.
+	SystemdCgroups bool
+	ResolvConf     string // what pods with dnsPolicy Default get; default the host's real one
+	NodeLabels     map[string]string
+	StatsByCRI     bool // pod statistics come from the engine, without cAdvisor
 
 	Addons   [][]byte        // YAML documents, applied at every start
 	Features map[string]bool // feature gates, for all components

@@ -92,6 +92,9 @@ func (k *kubelet) options() (*options.KubeletServer, error) {
 	o.NodeStatusReportFrequency = metav1.Duration{Duration: 5 * time.Minute}
 
 	o.CgroupDriver = "cgroupfs"
+	if cfg.SystemdCgroups {
+		o.CgroupDriver = "systemd"
+	}
 	o.CgroupRoot = cfg.CgroupRoot
 	o.CgroupsPerQOS = true
 	o.FailCgroupV1 = false
@@ -124,8 +127,9 @@ func (k *kubelet) prepareHost() error {
 	if err := saveSysctls(procSys, k.cfg.sysctlsFile()); err != nil {
 		return err
 	}
-	if err := makeCgroup(k.cfg.CgroupRoot); err != nil {
-		return fmt.Errorf("cgroup %s: %w", k.cfg.CgroupRoot, err)
+	// With systemd too: it does not manage every hierarchy of version 1.
+	if err := makeCgroup(k.cfg.cgroupDir()); err != nil {
+		return fmt.Errorf("cgroup %s: %w", k.cfg.cgroupDir(), err)
 	}
 	if err := k.checkPort(); err != nil {
 		return err

@@ -29,6 +29,8 @@ type Config struct {
 	CRIU     string            // the program that checkpoints and restores; empty looks for criu in PATH
 
 	KeeperCgroup string // the keeper's own, outside the daemon's; empty leaves it in that
+	// Settle puts a new keeper where it is to live instead; nil is KeeperCgroup.
+	Settle func(ctx context.Context, pid int) error
 }
 
 // Runtime runs containers through the keeper. It holds duplicates of what the

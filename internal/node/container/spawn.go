@@ -109,6 +109,12 @@ func (r *Runtime) settleIn(pid int) {
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("-999"), 0); err != nil && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
 		r.log.Warn("keeper can be killed for memory", "err", err)
 	}
+	if r.cfg.Settle != nil {
+		if err := r.cfg.Settle(context.Background(), pid); err != nil {
+			r.log.Warn("keeper has no cgroup of its own", "err", err)
+		}
+		return
+	}
 	if r.cfg.KeeperCgroup == "" {
 		return
 	}

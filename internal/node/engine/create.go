@@ -72,6 +72,9 @@ func (e *Engine) CreateContainer(ctx context.Context, owner, podID string, cfg C
 
 // makeContainer makes the container's parts, its record last.
 func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, img image.Image, from *saved) (*container.Spec, error) {
+	if err := e.holdCgroup(ctx, pod); err != nil {
+		return nil, err
+	}
 	base, err := e.base(ctx, img, nil)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ type world struct {
 	network   *fake.Network
 	snapshots *fake.Snapshots
 	images    *fake.Images
+	scopes    engine.Scopes
 	stop      func()
 }
 
@@ -53,7 +54,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() *engine.Engine {
 	w.t.Helper()
 	e, err := engine.Open(engine.Config{Dir: w.dir, Pause: []string{"/bin/true"}, Annotations: []string{"run.oci.*"}, CDIDirs: []string{filepath.Join(w.dir, "cdi")}}, engine.Parts{
-		Runtime: w.runtime, Network: w.network, Snapshots: w.snapshots, Images: w.images,
+		Runtime: w.runtime, Network: w.network, Snapshots: w.snapshots, Images: w.images, Scopes: w.scopes,
 		Seccomp: func([]string) *specs.LinuxSeccomp { return &specs.LinuxSeccomp{DefaultAction: specs.ActErrno} },
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -18,6 +18,7 @@ type Parts struct {
 	Network   Network
 	Snapshots Snapshots
 	Images    Images
+	Scopes    Scopes // nil where pods' cgroups are only their parents
 	// Seccomp returns the default profile for a process with these capabilities.
 	Seccomp func(caps []string) *specs.LinuxSeccomp
 }
@@ -81,6 +82,17 @@ type Runtime interface {
 	// UserNamespaces tells why containers cannot have user namespaces over layers
 	// on the filesystem of dir; nil means that they can.
 	UserNamespaces(dir string) error
+}
+
+// Scopes keeps a cgroup for each pod, in which its containers' are. *scope.Manager,
+// which has systemd do so, is the real one.
+type Scopes interface {
+	// Hold makes a pod's cgroup below its parent and returns the path. It may be
+	// repeated and then returns the same, or makes anew what was lost.
+	Hold(ctx context.Context, parent, pod string) (path string, err error)
+	// Release removes it with all that is in it; the path may be unknown.
+	// Repeating it is not an error.
+	Release(ctx context.Context, pod, path string) error
 }
 
 // Network joins a pod to the cluster. Attach may be repeated with the same pod

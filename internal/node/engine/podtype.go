@@ -93,7 +93,8 @@ type Pod struct {
 	Created    time.Time            `json:"created"`
 	Attachment network.Attachment   `json:"attachment,omitzero"`
 	Namespaces container.Namespaces `json:"namespaces"`
-	Pause      bool                 `json:"pause,omitempty"` // a process holds the pod's process namespace
+	Cgroup     string               `json:"cgroup,omitempty"` // where its containers' are, if not in the parent
+	Pause      bool                 `json:"pause,omitempty"`  // a process holds the pod's process namespace
 }
 
 // HostNetwork tells whether the pod uses the host's network.

@@ -66,6 +66,9 @@ func (e *Engine) makePod(ctx context.Context, rec *Pod) error {
 	if err := e.joinPod(ctx, rec); err != nil {
 		return err
 	}
+	if err := e.holdCgroup(ctx, rec); err != nil {
+		return err
+	}
 	if err := writePodFiles(dir, rec); err != nil {
 		return err
 	}
@@ -127,6 +130,9 @@ func (e *Engine) releasePod(ctx context.Context, rec *Pod) error {
 		dropPodDir(e.podDir(rec.ID)),
 		e.parts.Runtime.ReleaseNamespaces(ctx, rec.ID),
 		e.parts.Network.Detach(ctx, rec.ID))
+	if e.parts.Scopes != nil {
+		errs = append(errs, e.parts.Scopes.Release(ctx, rec.ID, rec.Cgroup))
+	}
 	return errors.Join(errs...)
 }
 

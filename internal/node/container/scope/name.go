@@ -8,10 +8,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
-const (
-	sliceSuffix = ".slice"
-	scopeSuffix = ".scope"
-)
+const sliceSuffix = ".slice"
 
 // place is the cgroup of the process that keeps a scope, below it.
 const place = "place"
@@ -44,12 +41,24 @@ func SlicePath(slice string) (string, error) {
 	return at, nil
 }
 
-// Path is where the cgroup of a scope in a slice is.
-func Path(slice, scope string) (string, error) {
-	if !strings.HasSuffix(scope, scopeSuffix) || strings.Contains(scope, "/") {
+// sliceOf is the slice that a pod's parent names: the kubelet gives the path of
+// one, others a cgroup's path as they would without systemd.
+func sliceOf(parent string) string {
+	if base := path.Base(parent); strings.HasSuffix(base, sliceSuffix) {
+		return base
+	}
+	return SliceName(parent)
+}
+
+// scopeName is the unit of what is called so among ours.
+func scopeName(what string) string { return "sampan-" + what + ".scope" }
+
+// scopePath is where the cgroup of a scope is.
+func scopePath(parent, scope string) (string, error) {
+	if strings.Contains(scope, "/") {
 		return "", fmt.Errorf("%q is not the name of a scope: %w", scope, fault.Invalid)
 	}
-	at, err := SlicePath(slice)
+	at, err := SlicePath(sliceOf(parent))
 	if err != nil {
 		return "", err
 	}

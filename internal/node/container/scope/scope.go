@@ -95,9 +95,10 @@ func (m *Manager) bus() (*systemd.Conn, error) {
 	return conn, nil
 }
 
-// Slice makes a slice that others are to be in, such as sampan.slice, and returns
-// its cgroup's path. It may be there already.
-func (m *Manager) Slice(ctx context.Context, name string) (string, error) {
+// Slice makes the slice of a cgroup's path, for others to be in, and returns its
+// own path: of "/sampan" that is /sampan.slice. It may be there already.
+func (m *Manager) Slice(ctx context.Context, group string) (string, error) {
+	name := SliceName(group)
 	path, err := SlicePath(name)
 	if err != nil {
 		return "", err
@@ -112,80 +113,9 @@ func (m *Manager) Slice(ctx context.Context, name string) (string, error) {
 	return path, nil
 }
 
-// Hold makes a scope below a slice, for cgroups that are nothing of systemd's, and
-// returns its cgroup's path. Holding one that is held returns the same.
-func (m *Manager) Hold(ctx context.Context, slice, name string) (string, error) {
-	path, err := Path(slice, name)
-	if err != nil {
-		return "", err
-	}
-	if m.groups.Has(path + "/" + place) {
-		return path, nil
-	}
-	pid, err := startPlace()
-	if err != nil {
-		return "", fmt.Errorf("scope %s: %w", name, err)
-	}
-	err = m.Move(ctx, slice, name, pid)
-	if err == nil {
-		err = m.groups.Settle(ctx, path+"/"+place, pid)
-	}
-	if err != nil {
-		err = errors.Join(fmt.Errorf("scope %s: %w", name, err), endPlace(pid), m.Release(context.WithoutCancel(ctx), slice, name))
-		return "", err
-	}
-	return path, nil
-}
-
-// Move puts a process into a scope of its own. What a killed predecessor left of
-// the scope is taken away first.
-func (m *Manager) Move(ctx context.Context, slice, name string, pid int) error {
-	properties := append(accounting(),
-		systemd.PropDescription("Containers of Sampan"),
-		systemd.PropSlice(slice),
-		property("Delegate", true),
-		property("PIDs", []uint32{uint32(pid)}),
-		// Nothing of the system's that a shutdown would have to wait for.
-		property("DefaultDependencies", false),
-		// One that has failed is forgotten, so that its name is free.
-		property("CollectMode", "inactive-or-failed"),
-		property("TasksMax", uint64(math.MaxUint64)),
-		property("TimeoutStopUSec", uint64(5*time.Second/time.Microsecond)),
-	)
-	var err error
-	for range 3 {
-		err = m.job(ctx, func(c *systemd.Conn, done chan<- string) error {
-			_, err := c.StartTransientUnitContext(ctx, name, "fail", properties, done)
-			return err
-		})
-		if !isError(err, "UnitExists") {
-			break
-		}
-		if stopped := m.stop(ctx, name); stopped != nil {
-			return errors.Join(err, stopped)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("start %s: %w", name, err)
-	}
-	return nil
-}
-
-// Release ends a scope with all that is in it, and removes its cgroups, also those
-// in hierarchies that systemd does not manage. Repeating it is not an error.
-func (m *Manager) Release(ctx context.Context, slice, name string) error {
-	path, err := Path(slice, name)
-	if err != nil {
-		return err
-	}
-	if err := m.stop(ctx, name); err != nil {
-		return fmt.Errorf("scope %s: %w", name, err)
-	}
-	return m.groups.Remove(ctx, path)
-}
-
-// RemoveSlice ends a slice with everything in it.
-func (m *Manager) RemoveSlice(ctx context.Context, name string) error {
+// RemoveSlice ends the slice of a cgroup's path with everything in it.
+func (m *Manager) RemoveSlice(ctx context.Context, group string) error {
+	name := SliceName(group)
 	path, err := SlicePath(name)
 	if err == nil {
 		err = m.stop(ctx, name)
@@ -197,6 +127,103 @@ func (m *Manager) RemoveSlice(ctx context.Context, name string) error {
 		return fmt.Errorf("slice %s: %w", name, err)
 	}
 	return nil
+}
+
+// Hold makes a scope for a pod in the slice that parent names, and returns its
+// cgroup's path. What is in it is nothing of systemd's. It may be repeated.
+func (m *Manager) Hold(ctx context.Context, parent, pod string) (string, error) {
+	name := scopeName(pod)
+	path, err := scopePath(parent, name)
+	if err != nil {
+		return "", err
+	}
+	if m.groups.Has(path + "/" + place) {
+		return path, nil // systemd has removed it if the place's process is gone, and all others
+	}
+	pid, err := startPlace()
+	if err != nil {
+		return "", fmt.Errorf("scope %s: %w", name, err)
+	}
+	err = m.Move(ctx, parent, pod, pid)
+	if err == nil {
+		err = m.groups.Settle(ctx, path+"/"+place, pid)
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("scope %s: %w", name, err), endPlace(pid))
+	}
+	return path, nil
+}
+
+// Move puts a process into a scope, in the slice that parent names. It joins
+// others that are there already, whom nothing happens: what holds the descriptors
+// of a killed keeper, or containers of which the place was lost.
+func (m *Manager) Move(ctx context.Context, parent, what string, pid int) error {
+	name := scopeName(what)
+	path, err := scopePath(parent, name)
+	if err != nil {
+		return err
+	}
+	properties := append(accounting(),
+		systemd.PropDescription("Containers of Sampan"),
+		systemd.PropSlice(sliceOf(parent)),
+		property("Delegate", true),
+		property("PIDs", []uint32{uint32(pid)}),
+		// Nothing of the system's that a shutdown would have to wait for.
+		property("DefaultDependencies", false),
+		// One that has failed is forgotten, so that its name is free.
+		property("CollectMode", "inactive-or-failed"),
+		property("TasksMax", uint64(math.MaxUint64)),
+		property("TimeoutStopUSec", uint64(5*time.Second/time.Microsecond)),
+	)
+	for range 20 {
+		err = m.job(ctx, func(c *systemd.Conn, done chan<- string) error {
+			_, err := c.StartTransientUnitContext(ctx, name, "fail", properties, done)
+			return err
+		})
+		if !isError(err, "UnitExists") {
+			break
+		}
+		if m.ask(ctx, name, "Unit", "ActiveState") == "active" {
+			err = m.groups.Settle(ctx, path, pid)
+			break
+		}
+		time.Sleep(50 * time.Millisecond) // it is just ending
+	}
+	if err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
+	return nil
+}
+
+// Release ends a pod's scope with all that is in it, and removes its cgroups, also
+// those in hierarchies that systemd does not manage. Without the path, as after a
+// crash, systemd is asked for it. Repeating it is not an error.
+func (m *Manager) Release(ctx context.Context, pod, path string) error {
+	name := scopeName(pod)
+	if path == "" {
+		path = m.ask(ctx, name, "Scope", "ControlGroup")
+	}
+	if err := m.stop(ctx, name); err != nil {
+		return fmt.Errorf("scope %s: %w", name, err)
+	}
+	if path == "" {
+		return nil
+	}
+	return m.groups.Remove(ctx, path)
+}
+
+// ask returns a property of a unit; "" if there is none.
+func (m *Manager) ask(ctx context.Context, unit, kind, name string) string {
+	conn, err := m.bus()
+	if err != nil {
+		return ""
+	}
+	p, err := conn.GetUnitTypePropertyContext(ctx, unit, kind, name)
+	if err != nil {
+		return ""
+	}
+	text, _ := p.Value.Value().(string)
+	return text
 }
 
 // stop stops a unit; one that is not there is stopped.

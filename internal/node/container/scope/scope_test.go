@@ -28,17 +28,18 @@ func TestNames(t *testing.T) {
 			t.Errorf("SliceName(%q) = %q, want %q", cgroup, got, want)
 		}
 	}
-	for slice, want := range map[string]string{
-		"sampan.slice":                    "/sampan.slice/x.scope",
-		"kubepods-burstable-pod1_2.slice": "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/x.scope",
+	for parent, want := range map[string]string{
+		"/sampan/local": "/sampan.slice/sampan-local.slice/sampan-x.scope",
+		"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice": "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/sampan-x.scope",
+		"kubepods-pod1.slice": "/kubepods.slice/kubepods-pod1.slice/sampan-x.scope",
 	} {
-		if got, err := Path(slice, "x.scope"); got != want || err != nil {
-			t.Errorf("Path(%q) = %q, %v; want %q", slice, got, err, want)
+		if got, err := scopePath(parent, scopeName("x")); got != want || err != nil {
+			t.Errorf("scopePath(%q) = %q, %v; want %q", parent, got, err, want)
 		}
 	}
-	for _, bad := range []string{"", "a", ".slice", "a--b.slice", "-a.slice", "a/b.slice", "../a.slice"} {
-		if got, err := Path(bad, "x.scope"); fault.Of(err) != fault.Invalid {
-			t.Errorf("Path(%q) = %q, %v; want %v", bad, got, err, fault.Invalid)
+	for _, bad := range []string{"", "/", ".slice", "/x/a--b.slice", "-a.slice", "a//b"} {
+		if got, err := scopePath(bad, scopeName("x")); fault.Of(err) != fault.Invalid {
+			t.Errorf("scopePath(%q) = %q, %v; want %v", bad, got, err, fault.Invalid)
 		}
 	}
 }
@@ -87,7 +88,8 @@ func TestV2(t *testing.T) {
 	})
 }
 
-const podSlice = "sampan-kubepods-pod1_2.slice"
+// podSlice is a pod's parent as the kubelet names it.
+const podSlice = "/sampan.slice/sampan-kubepods.slice/sampan-kubepods-pod1_2.slice"
 
 func real(t *testing.T) Groups {
 	groups, err := cgroup.New(cgroup.Config{})
@@ -151,16 +153,16 @@ func life(t *testing.T, groups Groups) {
 	defer m.Close()
 	ctx := t.Context()
 	for range 2 {
-		if path, err := m.Slice(ctx, "sampan.slice"); err != nil || path != "/sampan.slice" {
+		if path, err := m.Slice(ctx, "/sampan"); err != nil || path != "/sampan.slice" {
 			t.Fatalf("Slice = %q, %v", path, err)
 		}
 	}
-	path, err := m.Hold(ctx, podSlice, "sampan-web.scope")
+	path, err := m.Hold(ctx, podSlice, "web")
 	must(t, err)
-	if again, err := m.Hold(ctx, podSlice, "sampan-web.scope"); err != nil || again != path {
+	if again, err := m.Hold(ctx, podSlice, "web"); err != nil || again != path {
 		t.Errorf("the second Hold = %q, %v; want %q", again, err, path)
 	}
-	if got := show(t, "sampan-web.scope", "ControlGroup", "Slice", "Delegate", "ActiveState", "TasksMax"); got != path+" "+podSlice+" yes active infinity" {
+	if got := show(t, "sampan-web.scope", "ControlGroup", "Slice", "Delegate", "ActiveState", "TasksMax"); got != path+" "+filepath.Base(podSlice)+" yes active infinity" {
 		t.Errorf("systemd says %q of %s", got, path)
 	}
 
@@ -176,27 +178,31 @@ func life(t *testing.T, groups Groups) {
 	// It goes with all that is in it, also what systemd does not manage.
 	c = sleeper(t, groups, path+"/c2")
 	for range 2 {
-		must(t, m.Release(ctx, podSlice, "sampan-web.scope"))
+		must(t, m.Release(ctx, "web", "")) // as after a crash
 	}
 	c.Wait()
 	if dirs := left(t, path); len(dirs) > 0 {
 		t.Errorf("left: %v", dirs)
 	}
 
-	// A process of its own, in place of what a killed one left.
+	// Processes of ours are in one together, and nothing happens to those there.
+	var together []*exec.Cmd
 	for range 2 {
-		daemon := exec.Command("sleep", "1000")
-		must(t, daemon.Start())
-		must(t, m.Move(ctx, "sampan.slice", "sampan-keeper.scope", daemon.Process.Pid))
-		if at, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", daemon.Process.Pid)); err != nil || !strings.Contains(string(at), ":/sampan.slice/sampan-keeper.scope\n") {
+		c := exec.Command("sleep", "1000")
+		must(t, c.Start())
+		must(t, m.Move(ctx, "/sampan", "keeper", c.Process.Pid))
+		together = append(together, c)
+	}
+	for _, c := range together {
+		if at, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.Process.Pid)); err != nil || !strings.Contains(string(at), ":/sampan.slice/sampan-keeper.scope\n") {
 			t.Errorf("it is in %s, %v", at, err)
 		}
-		go daemon.Wait()
+		go c.Wait()
 	}
-	if _, err := m.Hold(ctx, podSlice, "sampan-more.scope"); err != nil {
+	if _, err := m.Hold(ctx, podSlice, "more"); err != nil {
 		t.Error(err)
 	}
-	must(t, m.RemoveSlice(context.Background(), "sampan.slice"))
+	must(t, m.RemoveSlice(ctx, "/sampan"))
 	if dirs := left(t, "/sampan.slice"); len(dirs) > 0 {
 		t.Errorf("left: %v", dirs)
 	}
@@ -207,7 +213,7 @@ func limits(t *testing.T, groups Groups) {
 	m, err := Open(groups, slog.New(slog.DiscardHandler))
 	must(t, err)
 	defer m.Close()
-	path, err := m.Hold(t.Context(), podSlice, "sampan-web.scope")
+	path, err := m.Hold(t.Context(), podSlice, "web")
 	must(t, err)
 	limit := int64(64 << 20)
 	g, err := groups.(*cgroup.Manager).Create(t.Context(), path+"/c1", &specs.LinuxResources{
@@ -226,7 +232,7 @@ func limits(t *testing.T, groups Groups) {
 	}
 	must(t, g.Kill(t.Context()))
 	c.Wait()
-	must(t, m.RemoveSlice(t.Context(), "sampan.slice"))
+	must(t, m.RemoveSlice(t.Context(), "/sampan"))
 }
 
 // show asks systemd for properties of a unit.

@@ -59,10 +59,12 @@ func (s *Server) Status(_ context.Context, req *runtime.StatusRequest) (*runtime
 	return resp, err
 }
 
-// RuntimeConfig tells the kubelet which cgroup driver to use. Containers' cgroups
-// are their own, beside systemd's slices.
+// RuntimeConfig tells the kubelet which cgroup driver to use.
 func (s *Server) RuntimeConfig(context.Context, *runtime.RuntimeConfigRequest) (*runtime.RuntimeConfigResponse, error) {
 	driver := runtime.CgroupDriver_CGROUPFS
+	if s.engine.SystemdCgroups() {
+		driver = runtime.CgroupDriver_SYSTEMD
+	}
 	return &runtime.RuntimeConfigResponse{Linux: &runtime.LinuxRuntimeConfiguration{CgroupDriver: driver}}, nil
 }
 
