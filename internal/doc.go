@@ -24,6 +24,8 @@
 //	platform/gateway/translate  makes a routing table of what users wrote
 //	platform/gateway/watch      keeps the routing table as the cluster's API says
 //	platform/gateway/cert       gives each name its certificate
+//	platform/gateway/acme       gets certificates from a public authority
+//	platform/gateway/acme/acmetest is a public authority for tests
 //	platform/gateway/server     is Caddy around the gateway
 //	platform/gateway/dns        answers the cluster's names
 //	platform/gateway/dns/server is CoreDNS, with what a cluster needs of it

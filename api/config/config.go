@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -110,6 +111,14 @@ type Gateway struct {
 	HTTPSPort int    `yaml:"httpsPort"`
 	AdminPort int    `yaml:"adminPort"` // of its counters, on loopback
 	Domain    string `yaml:"domain"`    // apps are NAME.NAMESPACE.<domain>
+	ACME      ACME   `yaml:"acme"`      // certificates for public names; without an email there are none
+}
+
+// ACME says which public authority vouches for names that the world knows.
+type ACME struct {
+	Email     string `yaml:"email"`     // of whoever the authority tells when something is wrong
+	Directory string `yaml:"directory"` // its address; Let's Encrypt by default
+	CA        string `yaml:"ca"`        // file with certificates to trust the directory by
 }
 
 // Catalog configures the registry of services of processes outside the cluster.
@@ -257,8 +266,28 @@ func (f *File) check() error {
 			return invalid(key, "%d is not a port", port)
 		}
 	}
+	if err := f.Gateway.ACME.check(); err != nil {
+		return err
+	}
 	if d := f.Engine.CgroupDriver; d != "cgroupfs" && d != "systemd" {
 		return invalid("engine.cgroupDriver", "%q is neither cgroupfs nor systemd", d)
+	}
+	return nil
+}
+
+func (a ACME) check() error {
+	switch at := strings.IndexByte(a.Email, '@'); {
+	case a == (ACME{}):
+		return nil
+	case a.Email == "":
+		return invalid("gateway.acme.email", "is missing: the authority wants to know whom to tell when something is wrong")
+	case at <= 0 || at == len(a.Email)-1 || strings.ContainsAny(a.Email, " \t\n<>,"):
+		return invalid("gateway.acme.email", "%q is not an address such as ops@example.com", a.Email)
+	case a.CA != "" && !filepath.IsAbs(a.CA):
+		return invalid("gateway.acme.ca", "%q is not an absolute path", a.CA)
+	}
+	if u, err := url.Parse(a.Directory); a.Directory != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		return invalid("gateway.acme.directory", "%q is not an https address", a.Directory)
 	}
 	return nil
 }

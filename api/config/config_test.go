@@ -18,6 +18,10 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		"a link's name is short":                   {"network: {bridge: averylongbridgename}", "longer than the 15 characters"},
 		"a cgroup driver is one that there is":     {"engine: {cgroupDriver: docker}", `"docker" is neither cgroupfs nor systemd`},
 		"a node's address is an address":           {"node: {address: here}", `node.address: "here" is not an IP address`},
+		"a public authority wants an address":      {"gateway: {acme: {directory: https://ca.example.com}}", "gateway.acme.email: is missing"},
+		"an email address is one":                  {"gateway: {acme: {email: ops}}", `gateway.acme.email: "ops" is not an address`},
+		"a directory is asked over TLS":            {"gateway: {acme: {email: a@b.c, directory: http://ca}}", `gateway.acme.directory: "http://ca" is not an https address`},
+		"an authority's file has a whole path":     {"gateway: {acme: {email: a@b.c, ca: ca.pem}}", `gateway.acme.ca: "ca.pem" is not an absolute path`},
 		"text that is not YAML is refused":         {"node: [", "did not find expected"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,7 +41,11 @@ func (d *daemon) openCluster() (err error) {
 	}
 	conf.Addons = append(conf.Addons, names)
 	if d.set.Gateway.Enabled {
-		routes, err := gateway.Manifests(d.set.gateway(edge))
+		deployment, err := d.set.gateway(edge)
+		if err != nil {
+			return err
+		}
+		routes, err := gateway.Manifests(deployment)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -151,10 +152,23 @@ func (s settings) engine() engine.Config {
 	}
 }
 
-func (s settings) gateway(image string) gateway.Deployment {
-	return gateway.Deployment{Image: image, DataDir: s.data("gateway"), Gateway: gateway.Config{
+func (s settings) gateway(image string) (gateway.Deployment, error) {
+	d := gateway.Deployment{Image: image, DataDir: s.data("gateway"), Gateway: gateway.Config{
 		HTTPPort: s.Gateway.HTTPPort, HTTPSPort: s.Gateway.HTTPSPort, Domain: s.Gateway.Domain, Admin: s.gatewayAdmin(),
 	}}
+	a := s.Gateway.ACME
+	if a.Email == "" {
+		return d, nil
+	}
+	d.Gateway.ACME = &gateway.ACME{Directory: a.Directory, Email: a.Email}
+	if a.CA != "" {
+		roots, err := os.ReadFile(a.CA)
+		if err != nil {
+			return d, fmt.Errorf("gateway.acme.ca: %w", err)
+		}
+		d.ACMERoots = roots
+	}
+	return d, nil
 }
 
 // gatewayAdmin is where the gateway of this node tells what it has counted.

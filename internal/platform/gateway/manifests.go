@@ -3,11 +3,13 @@ package gateway
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	_ "embed"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net"
+	"path"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -32,6 +34,8 @@ type Deployment struct {
 	Image   string // of sampan-edge
 	DataDir string // on each node, for public certificates
 	Gateway Config
+
+	ACMERoots []byte // certificates, as PEM, to trust the public authority's address by; none is the usual ones
 }
 
 // crds are the Gateway API's definitions, the standard channel and what else is
@@ -52,6 +56,8 @@ var manifests = template.Must(template.New("manifests.yaml").Parse(manifestsYAML
 const (
 	podReadyFile = "/run/sampan-edge/ready"
 	podDataDir   = "/data"
+	podConfigDir = "/etc/sampan-edge"
+	acmeRoots    = "acme-roots.pem"
 )
 
 // Manifests returns the objects of d for server-side apply. They need CRDs.
@@ -64,6 +70,14 @@ func Manifests(d Deployment) ([]byte, error) {
 	}
 	c := d.Gateway
 	c.DataDir, c.ReadyFile = podDataDir, podReadyFile
+	if c.ACME != nil && len(d.ACMERoots) > 0 {
+		if !x509.NewCertPool().AppendCertsFromPEM(d.ACMERoots) {
+			return nil, fmt.Errorf("gateway.acme.ca: the file has no certificate: %w", fault.Invalid)
+		}
+		own := *c.ACME
+		own.CA = path.Join(podConfigDir, acmeRoots)
+		c.ACME = &own
+	}
 	c = c.Defaulted()
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -72,7 +86,7 @@ func Manifests(d Deployment) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode gateway configuration: %w", err)
 	}
-	sum := sha256.Sum256(config)
+	sum := sha256.Sum256(append(config, d.ACMERoots...))
 	host, port, err := net.SplitHostPort(c.Admin)
 	if err != nil {
 		return nil, fmt.Errorf("gateway.admin: %w", err)
@@ -82,7 +96,7 @@ func Manifests(d Deployment) ([]byte, error) {
 		"Image": d.Image, "DataDir": d.DataDir, "Namespace": c.Namespace,
 		"Controller": Controller, "IngressController": IngressController, "Automatic": AutomaticCertificates,
 		"HTTPPort": c.HTTPPort, "HTTPSPort": c.HTTPSPort, "AdminHost": host, "AdminPort": port, "ReadyFile": podReadyFile,
-		"Config": string(config),
+		"Config": string(config), "ConfigDir": podConfigDir, "ACMERootsFile": acmeRoots, "ACMERoots": string(d.ACMERoots),
 		// The pods read their configuration once: another one is another pod.
 		"ConfigSum": hex.EncodeToString(sum[:8]),
 		"Grace":     int((c.DrainTime() + 15*time.Second).Seconds()),

@@ -8,11 +8,13 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
 )
 
 func decode(t *testing.T, data []byte) []unstructured.Unstructured {
@@ -57,6 +59,33 @@ func TestManifestsHoldTheConfigurationThatThePodReads(t *testing.T) {
 		if kinds[kind] != 1 {
 			t.Errorf("there are %d objects of kind %s; want one", kinds[kind], kind)
 		}
+	}
+}
+
+func TestThePublicAuthorityIsTrustedByWhatThePodHas(t *testing.T) {
+	certPEM, _, err := cert.NewAuthority("acme", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Deployment{Image: "edge:1", DataDir: "/var/lib/sampan/gateway", ACMERoots: certPEM, Gateway: Config{ACME: &ACME{Email: "ops@example.com"}}}
+	data, err := Manifests(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range decode(t, data) {
+		if u.GetKind() != "ConfigMap" {
+			continue
+		}
+		text, _, _ := unstructured.NestedString(u.Object, "data", "edge.yaml")
+		roots, _, _ := unstructured.NestedString(u.Object, "data", "acme-roots.pem")
+		var got map[string]Config
+		if err := json.Unmarshal([]byte(text), &got); err != nil || got["gateway"].ACME.CA != "/etc/sampan-edge/acme-roots.pem" || roots != string(certPEM) {
+			t.Errorf("configuration = %s with roots %q, %v; want the file that is beside it", text, roots, err)
+		}
+	}
+	d.ACMERoots = []byte("no certificate")
+	if _, err := Manifests(d); !errors.Is(err, fault.Invalid) {
+		t.Errorf("Manifests = %v; want that the file is invalid", err)
 	}
 }
 

@@ -70,7 +70,13 @@ func TestTheMostExactCertificateIsShown(t *testing.T) {
 	exact, wild, all, other := pair("a.test"), pair("wild.test"), pair("all.test"), pair("other.test")
 	var s Store
 	s.Swap([]Given{{443, "A.test", exact}, {443, "*.w.test", wild}, {8443, "", all}, {8443, "a.test", other}})
-	s.Public = func(host string) bool { return host == "public.test" }
+	public := pair("public.test")
+	s.Public = func(h *tls.ClientHelloInfo) *tls.Certificate {
+		if h.ServerName == "public.test" {
+			return public
+		}
+		return nil
+	}
 	hello := func(name string, port int) *tls.ClientHelloInfo {
 		return &tls.ClientHelloInfo{
 			ServerName: name, Conn: conn{local: net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: port}},
@@ -92,7 +98,7 @@ func TestTheMostExactCertificateIsShown(t *testing.T) {
 		"what is for all":           {"b.test", 8443, all},
 		"made for the name":         {"made.test", 443, pair("made.test")},
 		"made for the address":      {"", 443, pair("192.0.2.1")},
-		"left to others":            {"public.test", 443, nil},
+		"a public authority's":      {"public.test", 443, public},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := s.Get(hello(tt.host, tt.port)); err != nil || got != tt.want {

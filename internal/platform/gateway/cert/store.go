@@ -22,9 +22,9 @@ type Store struct {
 	given     atomic.Pointer[map[place][]*tls.Certificate]
 	authority atomic.Pointer[Authority]
 
-	// Public tells whether a name is one that a public authority vouches for; the
-	// Store then leaves it to that. Nil is never. It is set before the first use.
-	Public func(host string) bool
+	// Public returns the certificate that a public authority has given for a name;
+	// nil is none. The function is set before the first use, or not at all.
+	Public func(*tls.ClientHelloInfo) *tls.Certificate
 }
 
 type place struct {
@@ -48,8 +48,8 @@ func (s *Store) Swap(certs []Given) {
 // SetAuthority says who makes certificates for names that have none.
 func (s *Store) SetAuthority(a *Authority) { s.authority.Store(a) }
 
-// Get chooses the certificate for a connection. It returns nil and no error for
-// a name that a public authority is to vouch for.
+// Get chooses the certificate for a connection: one that was given, one that a
+// public authority vouches for, or one that is made.
 func (s *Store) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	host := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	local := localAddr(hello)
@@ -58,8 +58,10 @@ func (s *Store) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	if host == "" {
 		host = local.IP.String() // a client that went by address names nobody
-	} else if s.Public != nil && s.Public(host) {
-		return nil, nil
+	} else if s.Public != nil {
+		if c := s.Public(hello); c != nil {
+			return c, nil
+		}
 	}
 	a := s.authority.Load()
 	if a == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/http1"
@@ -21,6 +22,10 @@ const (
 	doubt                // net/http has to see to it; nothing of it has been sent
 )
 
+// wellKnown is where a public authority asks whose a name is (RFC 8555), which
+// Caddy answers.
+const wellKnown = "/.well-known/"
+
 // exchange reads a request, of which some has come, and answers it.
 func (l *Line) exchange() verdict {
 	head, v := l.readRequest()
@@ -29,7 +34,7 @@ func (l *Line) exchange() verdict {
 	}
 	req := &l.desk.req
 	found, ok := l.p.table.Load().Find(l.port, route.Request{Method: req.Method, Host: req.Host, Path: req.Path, Query: req.Query, Headers: req})
-	if !ok || !found.Plain() || req.Vouch && l.p.trusted(l.client) {
+	if !ok || !found.Plain() || strings.HasPrefix(req.Path, wellKnown) || req.Vouch && l.p.trusted(l.client) {
 		return doubt
 	}
 	b := byWeight(found.Backends, rand.IntN)

@@ -33,7 +33,7 @@ func caddyConfig(id uint64, cfg gateway.Config, ports ports) *caddy.Config {
 				"http_port": cfg.HTTPPort, "https_port": cfg.HTTPSPort,
 				"grace_period": cfg.Drain, "servers": servers,
 			}),
-			"tls":    encode(tlsOf(id, cfg)),
+			"tls":    encode(tlsOf(id)),
 			"sampan": encode(object{"id": id, "policies": policies}),
 		},
 	}
@@ -71,27 +71,9 @@ func serverOf(id uint64, cfg gateway.Config, b translate.Bind, policies []object
 	return s
 }
 
-// tlsOf asks our module for every certificate. What it leaves to a public
-// authority Caddy gets when it is first asked for, where we permit it.
-func tlsOf(id uint64, cfg gateway.Config) object {
-	policy := object{"get_certificate": []object{{"via": "sampan", "id": id}}}
-	if a := cfg.ACME; a != nil {
-		issuer := object{"module": "acme"}
-		if a.Directory != "" {
-			issuer["ca"] = a.Directory
-		}
-		if a.Email != "" {
-			issuer["email"] = a.Email
-		}
-		if a.CA != "" {
-			issuer["trusted_roots_pem_files"] = []string{a.CA}
-		}
-		policy["issuers"] = []object{issuer}
-	}
-	return object{"automation": object{
-		"policies":  []object{policy},
-		"on_demand": object{"permission": object{"module": "sampan", "id": id}},
-	}}
+// tlsOf asks our module for every certificate.
+func tlsOf(id uint64) object {
+	return object{"automation": object{"policies": []object{{"get_certificate": []object{{"via": "sampan", "id": id}}}}}}
 }
 
 // encode cannot fail: what is encoded here are maps of strings and numbers.

@@ -39,6 +39,7 @@ func (s *Server) admin() http.Handler {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		_, _ = w.Write([]byte(exposition(counters(s.set), s.proxy.Table().Rules())))
 	})
+	mux.HandleFunc("GET /v1/certificates", s.certificates)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	return mux
 }

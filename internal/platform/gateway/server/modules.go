@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddytls"
 	"github.com/caddyserver/certmagic"
 )
 
@@ -23,7 +22,6 @@ var running sync.Map // uint64 → *Server
 func init() {
 	caddy.RegisterModule(handler{})
 	caddy.RegisterModule(certificates{})
-	caddy.RegisterModule(permission{})
 	caddy.RegisterModule(accepting{})
 	caddy.RegisterModule(sorting{})
 	caddy.RegisterModule(endings{})
@@ -83,36 +81,9 @@ func (c *certificates) Provision(caddy.Context) (err error) {
 	return err
 }
 
-// GetCertificate returns nil for names that Caddy is to get a public
-// certificate for.
+// GetCertificate chooses the certificate for a connection.
 func (c *certificates) GetCertificate(_ context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.server.certs.Get(hello)
-}
-
-// permission says which names Caddy may ask a public authority for.
-type permission struct {
-	ID uint64 `json:"id"`
-
-	server *Server
-}
-
-// CaddyModule returns how Caddy calls the module.
-func (permission) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "tls.permission.sampan", New: func() caddy.Module { return new(permission) }}
-}
-
-// Provision finds the gateway.
-func (p *permission) Provision(caddy.Context) (err error) {
-	p.server, err = find(p.ID)
-	return err
-}
-
-// CertificateAllowed refuses names that are not served: anybody can ask for any.
-func (p *permission) CertificateAllowed(_ context.Context, name string) error {
-	if !p.server.public(name) {
-		return fmt.Errorf("%s: %w", name, caddytls.ErrPermissionDenied)
-	}
-	return nil
 }
 
 // accepting lets a Server stop to accept connections before it stops serving
@@ -149,6 +120,5 @@ var (
 	_ caddyhttp.MiddlewareHandler = (*handler)(nil)
 	_ caddy.Provisioner           = (*handler)(nil)
 	_ certmagic.Manager           = (*certificates)(nil)
-	_ caddytls.OnDemandPermission = (*permission)(nil)
 	_ caddy.ListenerWrapper       = (*accepting)(nil)
 )

@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +31,7 @@ import (
 	gwclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/acme"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/proxy"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
@@ -51,6 +51,7 @@ type Server struct {
 	set   *upstream.Set
 	proxy *proxy.Proxy
 	certs *cert.Store
+	acme  *acme.Client // of public names; nil is none
 	waker *watch.Waker
 
 	streams *stream.Server
@@ -108,22 +109,7 @@ func NewWith(cfg gateway.Config, clients watch.Clients, log *slog.Logger) *Serve
 		Hold: hold, ProxyProtocol: cfg.Proxies(), TLS: s.tls.Load,
 		HTTPS: func(port int, name string) bool { return s.proxy.Table().Serves(port, name) },
 	}, s.waker, log)
-	s.certs.Public = s.public
 	return s
-}
-
-// public tells whether a public authority is to vouch for a name: where there
-// is one, for names that are served and that the world can look up.
-func (s *Server) public(host string) bool {
-	if s.cfg.ACME == nil || net.ParseIP(host) != nil || !strings.Contains(host, ".") {
-		return false
-	}
-	for _, local := range []string{s.cfg.Domain, "local", "localhost", "internal", "test", "home.arpa"} {
-		if host == local || strings.HasSuffix(host, "."+local) {
-			return false
-		}
-	}
-	return s.proxy.Table().HasHost(host)
 }
 
 // Run answers requests until ctx ends, and then those that are under way. It is
@@ -132,6 +118,9 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
+	if err := s.openACME(); err != nil {
+		return fmt.Errorf("gateway: acme: %w", err)
+	}
 	running.Store(s.id, s)
 	defer running.Delete(s.id)
 
@@ -139,7 +128,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel()
-	failed := make(chan error, 3)
+	failed := make(chan error, 5)
 	start := func(name string, run func(context.Context, func()) error, ready func()) {
 		parts.Go(func() {
 			if err := run(own, ready); err != nil && own.Err() == nil {
@@ -157,6 +146,9 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	w := watch.New(ports, s.clients, s.set, s.apply, s.log)
 	start("watch", w.Run, func() { close(inForce) })
 	start("authority", s.keepAuthority, func() {})
+	if s.acme != nil {
+		start("acme", s.acme.Run, func() {})
+	}
 
 	var err error
 	select {
@@ -191,6 +183,9 @@ func (s *Server) apply(r translate.Result) {
 	closeOld, err := s.streams.Swap(r.Streams)
 	if err := errors.Join(err, s.listen(portsOf(r))); err != nil {
 		s.log.Error("ports not changed", "err", err)
+	}
+	if s.acme != nil {
+		s.acme.Want(s.publicNames(r.Names))
 	}
 	// A port may have gone from one to the other, and has been listened on all along.
 	closeOld()

@@ -54,7 +54,17 @@ func freePort(t *testing.T) int {
 // start runs a gateway with a Gateway that has a plain and a TLS listener.
 func start(t *testing.T, objects ...*gw.HTTPRoute) *cloud {
 	t.Helper()
-	c := &cloud{t: t, http: freePort(t), https: freePort(t), admin: "127.0.0.1:" + strconv.Itoa(freePort(t))}
+	return startWith(t, newCloud(t), gateway.Config{}, objects...)
+}
+
+// newCloud finds free ports.
+func newCloud(t *testing.T) *cloud {
+	return &cloud{t: t, http: freePort(t), https: freePort(t), admin: "127.0.0.1:" + strconv.Itoa(freePort(t))}
+}
+
+// startWith is start with settings of its own.
+func startWith(t *testing.T, c *cloud, cfg gateway.Config, objects ...*gw.HTTPRoute) *cloud {
+	t.Helper()
 	c.clients = watch.Clients{Kube: fake.NewClientset(), Gateway: gwfake.NewSimpleClientset()}
 	c.clients.Apps = func(context.Context, string, string, []byte) error {
 		c.woken.Add(1)
@@ -92,7 +102,8 @@ func start(t *testing.T, objects ...*gw.HTTPRoute) *cloud {
 		must(c.clients.Gateway.GatewayV1().HTTPRoutes(o.Namespace).Create(ctx, o, metav1.CreateOptions{}))
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s := NewWith(gateway.Config{HTTPPort: c.http, HTTPSPort: c.https, Admin: c.admin, DataDir: t.TempDir(), Drain: "2s"}, c.clients, log)
+	cfg.HTTPPort, cfg.HTTPSPort, cfg.Admin, cfg.DataDir, cfg.Drain = c.http, c.https, c.admin, t.TempDir(), "2s"
+	s := NewWith(cfg, c.clients, log)
 	run, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
 	done, ready := make(chan error, 1), make(chan struct{})

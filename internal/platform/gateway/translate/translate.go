@@ -60,6 +60,7 @@ type Result struct {
 	Streams      *stream.Table
 	Binds        []Bind
 	Certificates []Certificate
+	Names        []string // that certificates are to be got for before they are asked for
 	Clients      *cert.Clients
 	Status       Status
 }
@@ -142,8 +143,10 @@ func Translate(o Objects, settings Settings, set *upstream.Set) Result {
 	t.out.Table, conflicts = route.Build(table)
 	t.out.Streams, more = stream.Build(streams)
 	t.tellConflicts(append(conflicts, more...))
+	t.tellMismatches()
 	t.leaveDatagrams()
 	t.tellClients(ingresses)
+	t.tellNames(ingresses)
 	t.tellPolicies()
 	t.tellSets()
 	t.tellGateways()
