@@ -1,6 +1,7 @@
 // Package catalog is what the registry of services speaks: JSON over the
 // Kubernetes API server's own address, with its authentication and its roles
-// (group catalog.sampan.dev, resources services and services/instances).
+// (group catalog.sampan.dev, resources services, services/instances and
+// services/heartbeats).
 //
 //	GET    /apis/catalog.sampan.dev/v1alpha1/services[?watch=true]        Services, or Events
 //	GET    …/namespaces/{namespace}/services[?watch=true]                 Services, or Events
@@ -10,7 +11,7 @@
 //	PUT    …/namespaces/{namespace}/services/{name}/instances/{id}        Instance; Instance
 //	GET    …/namespaces/{namespace}/services/{name}/instances/{id}        Instance
 //	DELETE …/namespaces/{namespace}/services/{name}/instances/{id}
-//	PUT    …/namespaces/{namespace}/services/{name}/instances/{id}/heartbeat   Heartbeat, or nothing
+//	PUT    …/namespaces/{namespace}/services/{name}/heartbeats/{id}       Heartbeat, or nothing
 //
 // A PUT of an instance may be repeated; it counts as a heartbeat. A heartbeat of
 // an instance that is not there answers 404: register it again. An Event is a
@@ -162,7 +163,7 @@ func InstancePath(namespace, name, id string) string {
 
 // HeartbeatPath is where an instance says that it lives.
 func HeartbeatPath(namespace, name, id string) string {
-	return InstancePath(namespace, name, id) + "/heartbeat"
+	return ServicePath(namespace, name) + "/heartbeats/" + url.PathEscape(id)
 }
 
 // Duration is written as Go writes it: 10s, 1m30s.

@@ -26,6 +26,8 @@ rules:
     resources: [events]
   - group: events.k8s.io
     resources: [events]
+  - group: catalog.sampan.dev
+    resources: [services/heartbeats]
 - level: None
   verbs: [get, list, watch]
   userGroups: ["system:nodes", "system:serviceaccounts:kube-system"]

@@ -97,7 +97,7 @@ func TestWhatAServiceLooksLike(t *testing.T) {
 func TestAHeartbeatMayPause(t *testing.T) {
 	api := &fakeAPI{}
 	code, _, errOut := typed(t, api, "en", "", "service", "heartbeat", "db", "one", "--pause", "--message", "draining")
-	if code != 0 || len(api.patches) != 1 || api.patches[0].path != registered+"db/instances/one/heartbeat" || api.patches[0].body["paused"] != true || api.patches[0].body["message"] != "draining" {
+	if code != 0 || len(api.patches) != 1 || api.patches[0].path != registered+"db/heartbeats/one" || api.patches[0].body["paused"] != true || api.patches[0].body["message"] != "draining" {
 		t.Errorf("exit code %d, %+v: %s", code, api.patches, errOut)
 	}
 }
@@ -108,7 +108,7 @@ func TestHoldStaysWithAnInstance(t *testing.T) {
 	calls, beats := make(chan string, 100), 0
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		call := r.Method + " " + strings.TrimPrefix(r.URL.Path, registered)
-		if strings.HasSuffix(call, "/heartbeat") {
+		if strings.Contains(call, "/heartbeats/") {
 			if beats++; beats == 1 {
 				reply(w, http.StatusNotFound, object{"message": "instance shop/db/one: not found"})
 				calls <- call
@@ -132,7 +132,7 @@ func TestHoldStaysWithAnInstance(t *testing.T) {
 	go func() {
 		ended <- Main(ctx, env, strings.Fields("--kubeconfig "+config+" service register db --id one --address 192.0.2.7 --port 1 --ttl 100ms --hold"))
 	}()
-	for i, want := range []string{"PUT db/instances/one", "PUT db/instances/one/heartbeat", "PUT db/instances/one", "PUT db/instances/one/heartbeat", "DELETE db/instances/one"} {
+	for i, want := range []string{"PUT db/instances/one", "PUT db/heartbeats/one", "PUT db/instances/one", "PUT db/heartbeats/one", "DELETE db/instances/one"} {
 		if i == 4 {
 			end()
 		}

@@ -177,6 +177,8 @@ func TestARestartLosesNothing(t *testing.T) {
 	}
 	w.call("PUT", api.HeartbeatPath("shop", "db", "dead"), "")
 	w.within(slack, "back after the restart", func() bool { return w.ready("db.dead") })
+	// One that has come back has its own TTL again, not the grace of a restart.
+	w.within(time.Second+slack, "out without another heartbeat", func() bool { return !w.ready("db.dead") })
 }
 
 func TestAChangeIsWrittenOnceTheAPIIsBack(t *testing.T) {

@@ -25,10 +25,11 @@ func (s *Store) Beat(_ context.Context, ref Ref, b api.Heartbeat) error {
 func (s *Store) alive(e *entry, b api.Heartbeat) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	was, now := e.health.state, s.now()
+	was, until, now := e.health.state, e.health.expires, s.now()
 	e.health.alive(b, now)
-	if e.health.judge(now); e.health.state != was {
-		e.nudge() // else the next look comes when the old deadline is over
+	// Who looks after it sleeps until the old deadline, and then sees the new one.
+	if e.health.judge(now); e.health.state != was || e.health.expires.Before(until) {
+		e.nudge()
 	}
 }
 

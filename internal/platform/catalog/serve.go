@@ -45,13 +45,13 @@ func NewHandler(r Registry, log *slog.Logger) http.Handler {
 	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET " + api.Root + "/services":                        h.list,
 		"GET " + api.Root + "/namespaces/{namespace}/services": h.list,
-		"GET " + one:                               h.service,
-		"DELETE " + one:                            h.remove,
-		"GET " + one + "/instances":                h.instances,
-		"GET " + one + "/instances/{id}":           h.instance,
-		"PUT " + one + "/instances/{id}":           h.register,
-		"DELETE " + one + "/instances/{id}":        h.deregister,
-		"PUT " + one + "/instances/{id}/heartbeat": h.heartbeat,
+		"GET " + one:                        h.service,
+		"DELETE " + one:                     h.remove,
+		"GET " + one + "/instances":         h.instances,
+		"GET " + one + "/instances/{id}":    h.instance,
+		"PUT " + one + "/instances/{id}":    h.register,
+		"DELETE " + one + "/instances/{id}": h.deregister,
+		"PUT " + one + "/heartbeats/{id}":   h.heartbeat,
 		"/": func(_ http.ResponseWriter, r *http.Request) error {
 			return fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, fault.NotFound)
 		},
