@@ -51,6 +51,7 @@
 //	node/container/seccomp       compiles system call policies
 //	node/container/cgroup        limits and measures processes by control groups
 //	node/container/scope         has systemd keep cgroups for pods, where that is init
+//	node/container/scope/scopetest boots a systemd for tests that need one as init
 //	node/network                 gives pods addresses, routes and host ports
 //
 //	base/fault   says what kind of failure an error is, so every API can answer with its own status

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
+	"github.com/sampan-cloud/sampan/internal/node/container/scope/scopetest"
 )
 
 func TestNames(t *testing.T) {
@@ -69,16 +70,16 @@ func TestWithoutSystemdThereAreNoScopes(t *testing.T) {
 }
 
 func TestHybrid(t *testing.T) {
-	withInit(t, "hybrid", func(t *testing.T) { life(t, real(t)); limits(t, real(t)) })
+	scopetest.WithInit(t, "hybrid", func(t *testing.T) { life(t, real(t)); limits(t, real(t)) })
 }
 func TestV1(t *testing.T) {
-	withInit(t, "v1", func(t *testing.T) { life(t, real(t)); limits(t, real(t)) })
+	scopetest.WithInit(t, "v1", func(t *testing.T) { life(t, real(t)); limits(t, real(t)) })
 }
 
 // On a machine whose controllers are of version 1, none is left for version 2.
 // What systemd does of itself is the same without.
 func TestV2(t *testing.T) {
-	withInit(t, "v2", func(t *testing.T) {
+	scopetest.WithInit(t, "v2", func(t *testing.T) {
 		if groups, err := cgroup.New(cgroup.Config{}); err == nil {
 			life(t, groups)
 			limits(t, groups)
@@ -252,4 +253,11 @@ func run(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

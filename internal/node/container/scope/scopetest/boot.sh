@@ -13,7 +13,7 @@ if [ "${5-}" != inside ]; then
 		fi
 		echo $$ >"$h/$name/cgroup.procs"
 	done
-	exec unshare --pid --mount --cgroup --uts --ipc --fork --kill-child "$0" "$@" inside
+	exec unshare --pid --mount --cgroup --uts --ipc --fork --kill-child /bin/bash "$0" "$@" inside
 fi
 mount --make-rprivate /
 root=$dir/root

@@ -1,6 +1,9 @@
-package scope
+// Package scopetest runs tests where systemd is init, on machines where it is not:
+// it boots the machine's own systemd in namespaces that are the test's alone.
+package scopetest
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -14,13 +17,25 @@ import (
 	"github.com/sampan-cloud/sampan/test/need"
 )
 
+//go:embed boot.sh
+var bootScript []byte
+
 // insideEnv is set for a test that runs below a systemd of its own.
 const insideEnv = "SAMPAN_TEST_INIT"
 
-// withInit runs f where systemd is init: the machine's own program, booted in
-// namespaces and cgroups that are the test's alone. The test is executed again
-// in there.
-func withInit(t *testing.T, layout string, f func(t *testing.T)) {
+// Layout is the layout of this machine's cgroups on which containers can run.
+func Layout() string {
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		return "v2"
+	}
+	return "hybrid"
+}
+
+// WithInit runs f where systemd is init, with cgroups of its own that are laid out
+// as v1, hybrid or v2. The test is executed again in there; the directory for its
+// temporary files is one of the machine's.
+func WithInit(t *testing.T, layout string, f func(t *testing.T)) {
+	t.Helper()
 	if os.Getenv(insideEnv) != "" {
 		f(t)
 		return
@@ -33,11 +48,15 @@ func withInit(t *testing.T, layout string, f func(t *testing.T)) {
 	}
 	program, err := os.Executable()
 	must(t, err)
+	here, err := os.Getwd()
+	must(t, err)
 	dir, err := os.MkdirTemp("", "init")
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	name := "sampan-" + filepath.Base(dir)
-	boot := exec.Command("testdata/boot.sh", name, dir, layout, filepath.Dir(program))
+	script := filepath.Join(dir, "boot.sh")
+	must(t, os.WriteFile(script, bootScript, 0o755))
+	boot := exec.Command("/bin/bash", script, name, dir, layout, filepath.Dir(program))
 	boot.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := os.Create(filepath.Join(dir, "console"))
 	must(t, err)
@@ -53,9 +72,9 @@ func withInit(t *testing.T, layout string, f func(t *testing.T)) {
 		}
 	})
 	pid := initOf(t, boot.Process.Pid)
-	test := exec.Command("nsenter", "--target", pid, "--mount", "--pid", "--cgroup", "--uts", "--ipc", "--wd=/",
+	test := exec.Command("nsenter", "--target", pid, "--mount", "--pid", "--cgroup", "--uts", "--ipc", "--wdns="+here,
 		program, "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v", "-test.timeout=60s")
-	test.Env = append(os.Environ(), insideEnv+"=1")
+	test.Env = append(os.Environ(), insideEnv+"=1", "TMPDIR="+filepath.Dir(program))
 	said, err := test.CombinedOutput()
 	t.Logf("inside:\n%s", said)
 	if err != nil {
