@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	stage.toolbox = sync.OnceValues(func() (string, error) { return makeToolbox(dir, image) })
 	stage.cloud = sync.OnceValues(func() (*host, error) {
-		h, err := makeHost("")
+		h, err := makeHost("engine: {restoreImages: true}\n")
 		if err != nil {
 			return nil, err
 		}
