@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,6 +87,27 @@ var checkpoints = map[string]func(*testing.T, *Node){
 		}
 		n.end(again)
 		n.must(n.ReleaseNamespaces(t.Context(), "pod"))
+	},
+	"what a container may not do it may not do afterwards": func(t *testing.T, n *Node) {
+		n.needCheckpoints()
+		harden := func(s *container.Spec) {
+			s.OCI.Root.Readonly = true
+			s.OCI.Mounts = append(s.OCI.Mounts, specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec"}})
+			n.without(s, specs.NetworkNamespace)
+		}
+		spec := n.Spec("pair")
+		harden(&spec)
+		before := n.Start(spec).PID
+		n.counts(spec, 5)
+		want := rights(t, before)
+		dir := n.checkpoint(spec)
+		n.kill(spec)
+		again := n.restored(dir, n.Spec())
+		harden(&again)
+		if got := rights(t, n.Start(again).PID); got != want {
+			t.Errorf("it has\n%s\nbefore it had\n%s", got, want)
+		}
+		n.kill(again)
 	},
 	"volumes are the new container's": func(t *testing.T, n *Node) {
 		n.needCheckpoints()
@@ -234,6 +256,48 @@ var checkpoints = map[string]func(*testing.T, *Node){
 			n.kill(spec)
 		}
 	},
+}
+
+// rights are what the kernel says of a process that must not change: users,
+// capabilities, seccomp, limits, and how each of its mounts may be used.
+func rights(t *testing.T, pid int) string {
+	t.Helper()
+	var kept []string
+	read := func(name string, keep func(line string) string) {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if line = keep(line); line != "" {
+				kept = append(kept, line)
+			}
+		}
+	}
+	read("status", func(line string) string {
+		for _, name := range []string{"Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:"} {
+			if strings.HasPrefix(line, name) {
+				return strings.TrimSpace(line)
+			}
+		}
+		return ""
+	})
+	read("limits", strings.TrimSpace)
+	mounts := len(kept)
+	read("mounts", func(line string) string {
+		// Device and filesystem's own options may differ.
+		fields := strings.Fields(line)
+		var flags []string
+		for _, o := range strings.Split(fields[3], ",") {
+			switch o {
+			case "ro", "rw", "nosuid", "nodev", "noexec":
+				flags = append(flags, o)
+			}
+		}
+		return strings.Join([]string{fields[1], fields[2], strings.Join(flags, ",")}, " ")
+	})
+	slices.Sort(kept[mounts:])
+	return strings.Join(kept, "\n")
 }
 
 // needCheckpoints skips a test of what only the native path does.
