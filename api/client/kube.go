@@ -19,6 +19,9 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
+// ErrNoAnswer says that nobody answers where the cloud should be.
+var ErrNoAnswer = fmt.Errorf("the cloud does not answer: %w", fault.Unavailable)
+
 // Kube is a Kubernetes API server.
 type Kube struct {
 	Server    string // https://host:port
@@ -130,7 +133,7 @@ func (k *Kube) do(ctx context.Context, method, path, kind string, body []byte) (
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) && ctx.Err() == nil {
-			return nil, fmt.Errorf("the cloud at %s does not answer (`sampan status` tells more): %w: %w", k.Server, ue.Err, fault.Unavailable)
+			return nil, fmt.Errorf("%s: %w: %w", k.Server, ue.Err, ErrNoAnswer)
 		}
 		return nil, err
 	}

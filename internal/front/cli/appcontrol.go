@@ -68,7 +68,7 @@ func (a *app) ask(ctx context.Context, k *client.Kube, name, verb string) (strin
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit,
 		fmt.Errorf("%s: %w", a.text.get("app.noanswer", answerLimit), fault.Timeout))
 	defer cancel()
-	changes, stop := watchApp(ctx, k, name)
+	changes, stop := a.watchApp(ctx, k, name)
 	defer stop()
 	for {
 		select {

@@ -25,7 +25,7 @@ type live struct {
 
 // showLive draws an app until the user leaves.
 func (a *app) showLive(ctx context.Context, k *client.Kube, now client.App) error {
-	changes, stop := watchApp(ctx, k, now.Name)
+	changes, stop := a.watchApp(ctx, k, now.Name)
 	defer stop()
 	m := live{cli: a, kube: k, ctx: ctx, app: now, changes: changes}
 	last, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(a.In), tea.WithOutput(a.Out), tea.WithoutSignalHandler()).Run()

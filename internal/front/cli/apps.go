@@ -31,7 +31,7 @@ type object = map[string]any
 
 // deployment describes the pods. They get no token for the API: hardly any app
 // needs one, and waiting for it is most of what a start would take.
-func (w workload) deployment() (object, error) {
+func (w workload) deployment(t text) (object, error) {
 	c := object{"name": w.name, "image": w.image, "imagePullPolicy": "IfNotPresent"}
 	if len(w.args) > 0 {
 		c["args"] = w.args
@@ -40,7 +40,7 @@ func (w workload) deployment() (object, error) {
 	for _, e := range w.env {
 		key, value, ok := strings.Cut(e, "=")
 		if !ok || key == "" {
-			return nil, fmt.Errorf("--env %q is not NAME=VALUE: %w", e, fault.Invalid)
+			return nil, fmt.Errorf("%s: %w", t.get("run.badenv", e), fault.Invalid)
 		}
 		env = append(env, object{"name": key, "value": value})
 	}
@@ -95,8 +95,8 @@ func (w workload) labels() object {
 }
 
 // create makes both, or neither.
-func (w workload) create(ctx context.Context, k *client.Kube) (address string, err error) {
-	d, err := w.deployment()
+func (w workload) create(ctx context.Context, k *client.Kube, t text) (address string, err error) {
+	d, err := w.deployment(t)
 	if err != nil {
 		return "", err
 	}
@@ -106,7 +106,7 @@ func (w workload) create(ctx context.Context, k *client.Kube) (address string, e
 	if w.port == 0 {
 		return "", nil
 	}
-	host, err := nodeAddress(ctx, k)
+	host, err := nodeAddress(ctx, k, t)
 	var s client.Service
 	if err == nil {
 		err = k.Create(ctx, client.ServicePath(k.Namespace, ""), w.service(host), &s)
@@ -150,7 +150,7 @@ func serviceURL(s client.Service, host string) string {
 }
 
 // nodeAddress is an address by which the cloud is reached.
-func nodeAddress(ctx context.Context, k *client.Kube) (string, error) {
+func nodeAddress(ctx context.Context, k *client.Kube, t text) (string, error) {
 	var nodes client.Items[client.KubeNode]
 	if err := k.Get(ctx, client.NodePath(""), &nodes); err != nil {
 		return "", err
@@ -162,7 +162,7 @@ func nodeAddress(ctx context.Context, k *client.Kube) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("a node with an address: %w", fault.NotFound)
+	return "", fmt.Errorf("%s: %w", t.get("run.nonode"), fault.NotFound)
 }
 
 // awaitRollout follows a Deployment or StatefulSet until all its copies serve. A

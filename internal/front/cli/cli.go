@@ -60,7 +60,7 @@ func Main(ctx context.Context, env Env, args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	}
-	fmt.Fprintf(env.Err, "sampan: %s\n", err)
+	fmt.Fprintf(env.Err, "sampan: %s\n", a.text.error(err))
 	if hint := a.hint(err); hint != "" {
 		fmt.Fprintf(env.Err, "  %s\n", hint)
 	}
@@ -189,6 +189,8 @@ func (a *app) hint(err error) string {
 	switch {
 	case errors.Is(err, client.ErrNoDaemon):
 		return a.text.get("hint.nodaemon")
+	case errors.Is(err, client.ErrNoAnswer):
+		return a.text.get("hint.noanswer")
 	case fault.Of(err) == fault.Forbidden && os.Geteuid() != 0:
 		return a.text.get("hint.root")
 	}

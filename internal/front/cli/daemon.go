@@ -21,6 +21,7 @@ import (
 type daemon struct {
 	file   config.File
 	config string // path of the configuration file, if one was named
+	text   text   // of the user
 }
 
 // program is where the daemon's program is.
@@ -180,12 +181,12 @@ func (d daemon) end(ctx context.Context) error {
 		return err
 	}
 	if err := syscall.Kill(s.PID, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("stop the daemon (pid %d): %w", s.PID, err)
+		return fmt.Errorf("%s: %w", d.text.get("down.daemon", s.PID), err)
 	}
 	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
 		if errors.Is(syscall.Kill(s.PID, 0), syscall.ESRCH) {
 			return nil
 		}
 	}
-	return fmt.Errorf("the daemon (pid %d) is still running a minute after it was told to stop: %w", s.PID, fault.Timeout)
+	return fmt.Errorf("%s: %w", d.text.get("down.stays", s.PID), fault.Timeout)
 }

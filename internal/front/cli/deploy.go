@@ -37,7 +37,7 @@ func (a *app) deploy() *cobra.Command {
 		return a.deployOne(ctx, s, d)
 	})
 	f := c.Flags()
-	s.set = f.Changed
+	s.set, s.text = f.Changed, a.text
 	f.StringVar(&s.image, "image", "", a.text.get("deploy.image"))
 	f.StringArrayVar(&s.ports, "port", nil, a.text.get("deploy.port"))
 	f.StringArrayVarP(&s.env, "env", "e", nil, a.text.get("deploy.env"))

@@ -249,14 +249,14 @@ func TestFilesOfADirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := filesAt(dir)
+	got, err := filesAt(dir, load("en"))
 	if want := filepath.Join(dir, "a.yaml") + " " + filepath.Join(dir, "b.yml"); err != nil || strings.Join(got, " ") != want {
 		t.Errorf("filesAt = %v, %v; want %s", got, err, want)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "docker-compose.yml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := filesAt(dir); err != nil || len(got) != 1 || filepath.Base(got[0]) != "docker-compose.yml" {
+	if got, err := filesAt(dir, load("en")); err != nil || len(got) != 1 || filepath.Base(got[0]) != "docker-compose.yml" {
 		t.Errorf("with a compose file: %v, %v", got, err)
 	}
 }

@@ -33,7 +33,7 @@ func (a *app) deployFiles(ctx context.Context, d deployFlags) error {
 	if err != nil {
 		return err
 	}
-	if all, err = inOrder(all); err != nil {
+	if all, err = inOrder(all, a.text); err != nil {
 		return err
 	}
 	if d.dryRun {
@@ -62,7 +62,7 @@ func (a *app) readObjects(ctx context.Context, d deployFlags) ([]applied, error)
 	var all []applied
 	var composed []string
 	for _, path := range d.files {
-		files, err := filesAt(path)
+		files, err := filesAt(path, a.text)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +102,7 @@ func (a *app) readFile(file string) ([]document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseDocuments(file, bytes.NewReader(data))
+	return parseDocuments(file, bytes.NewReader(data), a.text)
 }
 
 // isCompose tells a compose file from objects, which say what they are.
@@ -132,14 +132,14 @@ func rank(o object) int {
 }
 
 // inOrder sorts objects so that each comes after those that it needs.
-func inOrder(all []applied) ([]applied, error) {
+func inOrder(all []applied, t text) ([]applied, error) {
 	for _, o := range all {
 		if rank(o.object) < 0 {
-			return nil, fmt.Errorf("%s: %v %v is no App, ConfigMap, Secret or PersistentVolumeClaim (`sampan kubectl apply` takes every kind): %w",
-				o.at("kind"), o.object["apiVersion"], o.object["kind"], fault.Invalid)
+			return nil, fmt.Errorf("%s: %s: %w", o.at("kind"),
+				t.get("deploy.badkind", fmt.Sprint(o.object["apiVersion"]), fmt.Sprint(o.object["kind"])), fault.Invalid)
 		}
 		if nameOf(o.object) == "" {
-			return nil, fmt.Errorf("%s: metadata.name is missing: %w", o.at("metadata"), fault.Invalid)
+			return nil, fmt.Errorf("%s: %s: %w", o.at("metadata"), t.get("deploy.noname"), fault.Invalid)
 		}
 	}
 	slices.SortStableFunc(all, func(x, y applied) int { return rank(x.object) - rank(y.object) })
@@ -156,7 +156,7 @@ func inOrder(all []applied) ([]applied, error) {
 		name := nameOf(o.object)
 		switch state[name] {
 		case 1:
-			return fmt.Errorf("%s: %s depends on itself by way of others: %w", o.at("spec.dependsOn"), name, fault.Invalid)
+			return fmt.Errorf("%s: %s: %w", o.at("spec.dependsOn"), t.get("deploy.cycle", name), fault.Invalid)
 		case 2:
 			return nil
 		}

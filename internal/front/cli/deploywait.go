@@ -43,7 +43,7 @@ func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *p
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var broken time.Time
-	changes, stop := watchApp(ctx, k, app.Name)
+	changes, stop := a.watchApp(ctx, k, app.Name)
 	defer stop()
 	now := app
 	for {
@@ -58,7 +58,7 @@ func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *p
 		case <-tick.C:
 		}
 		p.note(app.Name, a.summary(&now))
-		done, why := settled(&now, &app)
+		done, why := a.settled(&now, &app)
 		switch {
 		case why == nil:
 			broken = time.Time{}
@@ -78,10 +78,10 @@ func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *p
 // settled tells whether the app has come to rest with what is asked for: a
 // generation of it, and a version of its configuration. An error without rest
 // may pass.
-func settled(app, asked *client.App) (done bool, err error) {
+func (a *app) settled(app, asked *client.App) (done bool, err error) {
 	s := app.Status
 	if app.Deleted != nil {
-		return true, fmt.Errorf("deleted meanwhile: %w", fault.NotFound)
+		return true, a.gone()
 	}
 	if s.ObservedGeneration < asked.Generation || s.Config < asked.Status.Config {
 		return false, nil
@@ -89,7 +89,7 @@ func settled(app, asked *client.App) (done bool, err error) {
 	if r := s.Rollout; r != nil {
 		switch {
 		case r.Phase == "TakenBack":
-			return true, fmt.Errorf("%s was taken back: %s: %w", r.Revision, r.Message, fault.Precondition)
+			return true, fmt.Errorf("%s: %w", a.text.get("app.takenback", r.Revision, r.Message), fault.Precondition)
 		case r.Paused != "":
 			return true, nil
 		case r.Phase == "Starting" || r.Phase == "Watching":
@@ -101,6 +101,9 @@ func settled(app, asked *client.App) (done bool, err error) {
 	}
 	return app.Condition("Ready").Status == "True", nil
 }
+
+// gone says that an app is no longer there.
+func (a *app) gone() error { return fmt.Errorf("%s: %w", a.text.get("app.gone"), fault.NotFound) }
 
 // degraded is what is wrong with the app, in the cloud's own words.
 func degraded(app *client.App) error {
@@ -123,7 +126,7 @@ type change struct {
 
 // watchApp sends each state of an app until stop is called. A server that
 // closes the watch or goes away for a while is asked again.
-func watchApp(ctx context.Context, k *client.Kube, name string) (changes <-chan change, stop func()) {
+func (a *app) watchApp(ctx context.Context, k *client.Kube, name string) (changes <-chan change, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	out := make(chan change)
 	send := func(c change) bool {
@@ -145,7 +148,7 @@ func watchApp(ctx context.Context, k *client.Kube, name string) (changes <-chan 
 				var c change
 				c.err = json.Unmarshal(raw, &c.app)
 				if kind == "DELETED" {
-					c.err = fmt.Errorf("deleted meanwhile: %w", fault.NotFound)
+					c.err = a.gone()
 				}
 				return send(c)
 			})

@@ -24,7 +24,7 @@ type document struct {
 }
 
 // parseDocuments reads all documents of a file.
-func parseDocuments(file string, r io.Reader) ([]document, error) {
+func parseDocuments(file string, r io.Reader, t text) ([]document, error) {
 	var docs []document
 	for d := yaml.NewDecoder(r); ; {
 		var n yaml.Node
@@ -40,7 +40,7 @@ func parseDocuments(file string, r io.Reader) ([]document, error) {
 		}
 		doc := document{file: file, node: n.Content[0]}
 		if err := n.Decode(&doc.object); err != nil {
-			return nil, fmt.Errorf("%s:%d:%d: not an object: %w", file, doc.node.Line, doc.node.Column, fault.Invalid)
+			return nil, fmt.Errorf("%s:%d:%d: %s: %w", file, doc.node.Line, doc.node.Column, t.get("deploy.noobject"), fault.Invalid)
 		}
 		docs = append(docs, doc)
 	}
@@ -106,7 +106,7 @@ var composeNames = []string{"compose.yaml", "compose.yml", "docker-compose.yaml"
 
 // filesAt is what a path on the command line means: itself, a directory's
 // compose file, or all objects in the directory.
-func filesAt(path string) ([]string, error) {
+func filesAt(path string, t text) ([]string, error) {
 	if path == "-" {
 		return []string{path}, nil
 	}
@@ -134,7 +134,7 @@ func filesAt(path string) ([]string, error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("%s: a YAML or JSON file in it: %w", path, fault.NotFound)
+		return nil, fmt.Errorf("%s: %s: %w", path, t.get("deploy.nofiles"), fault.NotFound)
 	}
 	return files, nil
 }

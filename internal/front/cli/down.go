@@ -27,7 +27,7 @@ func (a *app) down() *cobra.Command {
 			fmt.Fprintln(a.Out, a.text.get("down.nothing", f.DataDir))
 			return nil
 		}
-		d := daemon{file: f, config: a.configPath}
+		d := daemon{file: f, config: a.configPath, text: a.text}
 		if err := d.stop(ctx); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func (a *app) kubeconfigCommand() *cobra.Command {
 		if into == "" {
 			into = filepath.Join(a.Getenv("HOME"), ".kube", "config")
 		}
-		d := daemon{file: f, config: a.configPath}
+		d := daemon{file: f, config: a.configPath, text: a.text}
 		return a.become("merge-kubeconfig", append(d.args("merge-kubeconfig")[1:], into))
 	})
 	c.Flags().BoolVar(&merge, "merge", false, a.text.get("kubeconfig.merge"))

@@ -28,7 +28,7 @@ type oneOff struct {
 }
 
 // request is what the daemon is asked for.
-func (o oneOff) request() (local.Run, error) {
+func (o oneOff) request(t text) (local.Run, error) {
 	r := local.Run{
 		Image: o.image, Name: o.name, Args: o.args, Env: o.env,
 		TTY: o.tty, Stdin: o.interactive, Remove: o.remove, Network: o.network,
@@ -39,7 +39,7 @@ func (o oneOff) request() (local.Run, error) {
 	for _, v := range o.volumes {
 		p := strings.Split(v, ":")
 		if len(p) < 2 || len(p) > 3 || !filepath.IsAbs(p[1]) || len(p) == 3 && p[2] != "ro" && p[2] != "rw" {
-			return r, fmt.Errorf("--volume %q is not SOURCE:TARGET[:ro]: %w", v, fault.Invalid)
+			return r, fmt.Errorf("%s: %w", t.get("run.badvolume", v), fault.Invalid)
 		}
 		source, err := filepath.Abs(p[0])
 		if err != nil {
@@ -49,12 +49,12 @@ func (o oneOff) request() (local.Run, error) {
 	}
 	var err error
 	if o.cpu != "" {
-		if r.CPU, err = processors(o.cpu); err != nil {
+		if r.CPU, err = processors(o.cpu, t); err != nil {
 			return r, err
 		}
 	}
 	if o.memory != "" {
-		if r.Memory, err = bytesOf(o.memory); err != nil {
+		if r.Memory, err = bytesOf(o.memory, t); err != nil {
 			return r, err
 		}
 	}
@@ -69,7 +69,7 @@ func orElse(n, other int) int {
 }
 
 // processors reads 1.5 or 1500m.
-func processors(s string) (float64, error) {
+func processors(s string, t text) (float64, error) {
 	scale := 1.0
 	n, milli := strings.CutSuffix(s, "m")
 	if milli {
@@ -77,13 +77,13 @@ func processors(s string) (float64, error) {
 	}
 	f, err := strconv.ParseFloat(n, 64)
 	if err != nil || f <= 0 {
-		return 0, fmt.Errorf("--cpu %q is not a number of processors such as 0.5 or 500m: %w", s, fault.Invalid)
+		return 0, fmt.Errorf("%s: %w", t.get("run.badcpu", s), fault.Invalid)
 	}
 	return f / scale, nil
 }
 
 // bytesOf reads 512Mi, 1G or 4096.
-func bytesOf(s string) (int64, error) {
+func bytesOf(s string, t text) (int64, error) {
 	scale := int64(1)
 	n := s
 	for unit, by := range map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9} {
@@ -93,7 +93,7 @@ func bytesOf(s string) (int64, error) {
 	}
 	v, err := strconv.ParseInt(n, 10, 64)
 	if err != nil || v <= 0 {
-		return 0, fmt.Errorf("--memory %q is not a size such as 512Mi: %w", s, fault.Invalid)
+		return 0, fmt.Errorf("%s: %w", t.get("run.badmemory", s), fault.Invalid)
 	}
 	return v * scale, nil
 }
@@ -104,7 +104,7 @@ func (a *app) runOnce(ctx context.Context, o oneOff) error {
 	if err != nil {
 		return err
 	}
-	r, err := o.request()
+	r, err := o.request(a.text)
 	if err != nil {
 		return err
 	}

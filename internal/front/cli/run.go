@@ -77,7 +77,7 @@ func (a *app) runApp(ctx context.Context, w workload) error {
 	if t, err := a.lookUp(ctx, k, w.name); err == nil {
 		return fmt.Errorf("%s: %w", a.text.get("run.exists", t.kind, w.name, w.name), fault.Exists)
 	}
-	address, err := w.create(ctx, k)
+	address, err := w.create(ctx, k, a.text)
 	if err != nil {
 		if fault.Of(err) == fault.Exists {
 			return fmt.Errorf("%s: %w", a.text.get("run.taken", w.name), fault.Exists)

@@ -26,6 +26,7 @@ type shipment struct {
 	steps          string
 	cause          string
 	set            func(flag string) bool
+	text           text // of the user
 }
 
 // given tells whether any flag says something about an app.
@@ -148,7 +149,7 @@ func (s shipment) putPorts(spec object) error {
 		number, protocol, ok := strings.Cut(p, "/")
 		n, err := strconv.Atoi(number)
 		if err != nil || ok && protocol == "" {
-			return fmt.Errorf("--port %q is not PORT or PORT/PROTOCOL, such as 80 or 53/udp: %w", p, fault.Invalid)
+			return fmt.Errorf("%s: %w", s.text.get("deploy.badport", p), fault.Invalid)
 		}
 		port := object{"port": n, "protocol": "HTTP"}
 		if ok {
@@ -170,7 +171,7 @@ func (s shipment) putEnv(spec object) error {
 			name = strings.TrimSuffix(e, "-")
 		}
 		if name == "" || !ok && !gone {
-			return fmt.Errorf("--env %q is not NAME=VALUE (or NAME- to take it away): %w", e, fault.Invalid)
+			return fmt.Errorf("%s: %w", s.text.get("deploy.badenv", e), fault.Invalid)
 		}
 		env = slices.DeleteFunc(env, func(v any) bool { return v.(object)["name"] == name })
 		if !gone {
@@ -193,7 +194,7 @@ func (s shipment) putSteps(spec object) error {
 		weight, pause, ok := strings.Cut(strings.TrimSpace(part), ":")
 		n, err := strconv.Atoi(strings.TrimSuffix(weight, "%"))
 		if err != nil || ok && pause == "" {
-			return fmt.Errorf("--steps %q is not a list such as 10,50 or 10:1m,50:manual: %w", s.steps, fault.Invalid)
+			return fmt.Errorf("%s: %w", s.text.get("deploy.badsteps", s.steps), fault.Invalid)
 		}
 		step := object{"weight": n}
 		if ok {

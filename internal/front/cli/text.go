@@ -3,8 +3,12 @@ package cli
 import (
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 //go:embed messages/*.json
@@ -53,4 +57,24 @@ func (t text) get(key string, args ...any) string {
 		return s
 	}
 	return fmt.Sprintf(s, args...)
+}
+
+// error is an error in the user's language: what the command line itself says
+// already is, but not the kind at its end, nor that the other side is away.
+func (t text) error(err error) string {
+	message := err.Error()
+	for e, words := range map[error]string{client.ErrNoDaemon: t.get("no.daemon"), client.ErrNoAnswer: t.get("no.answer")} {
+		if errors.Is(err, e) {
+			message = strings.ReplaceAll(message, strings.TrimSuffix(e.Error(), ": "+string(fault.Of(e))), words)
+		}
+	}
+	lines := strings.Split(message, "\n")
+	for i, line := range lines {
+		kind := line[strings.LastIndex(line, ": ")+1:] // with its space, or all of the line
+		key := strings.ReplaceAll(kind, " ", "")
+		if words := t.get("fault." + key); words != "fault."+key {
+			lines[i] = strings.TrimSuffix(line, strings.TrimSpace(kind)) + words
+		}
+	}
+	return strings.Join(lines, "\n")
 }

@@ -1,12 +1,17 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sampan-cloud/sampan/api/client"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
 var verb = regexp.MustCompile(`%[a-z0-9.+-]*[sdvq]`)
@@ -68,5 +73,27 @@ func TestEveryKeyIsUsedAndThere(t *testing.T) {
 		if !used[key] && !slices.ContainsFunc(open, func(p string) bool { return strings.HasPrefix(key, p) }) {
 			t.Errorf("%s is in en.json and not used", key)
 		}
+	}
+}
+
+func TestAnErrorEndsInTheUsersLanguage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"its kind":                    {fmt.Errorf("web: %w", fault.NotFound), "web: 未找到"},
+		"a kind alone":                {fault.Invalid, "无效"},
+		"each of several":             {errors.Join(fmt.Errorf("a: %w", fault.Exists), fmt.Errorf("b: %w", fault.Timeout)), "a: 已存在\nb: 超时"},
+		"that the daemon is away":     {fmt.Errorf("pull: %w", client.ErrNoDaemon), "pull: 守护进程没有运行: 不可用"},
+		"but not the words of others": {errors.New("exec: not found: x"), "exec: not found: x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := load("zh").error(tt.err); got != tt.want {
+				t.Errorf("error = %q, want %q", got, tt.want)
+			}
+			if got := load("en").error(tt.err); got != tt.err.Error() {
+				t.Errorf("error = %q, want it as it is: %q", got, tt.err)
+			}
+		})
 	}
 }

@@ -72,7 +72,7 @@ func (a *app) start(ctx context.Context, f config.File) error {
 		return fmt.Errorf("up: %w", err)
 	}
 	p.done("programs", time.Since(began), nil)
-	d := daemon{file: f, config: a.configPath}
+	d := daemon{file: f, config: a.configPath, text: a.text}
 	if upgrade {
 		// Only the daemon: containers are the keeper's and go on.
 		began := time.Now()
