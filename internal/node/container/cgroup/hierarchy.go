@@ -164,6 +164,9 @@ func (h *hierarchy) makeParent(m *Manager, rel string, made *[]string) error {
 		if err := h.copyCpuset(dir); err != nil {
 			return err
 		}
+		if err := h.cloneCpuset(dir); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -196,19 +199,36 @@ func (h *hierarchy) replace(m *Manager, dir string) error {
 }
 
 // inheritCpuset gives a new v1 group its parent's processors and memory nodes: it
-// has none, and no process may join it so.
+// has none, and no process may join it so. The kernel has done it if the parent
+// is one that makeParent made.
 func (h *hierarchy) inheritCpuset(m *Manager, dir string) error {
 	if !h.has("cpuset") || h.unified {
 		return nil
 	}
-	if cpus, err := readFile(filepath.Dir(dir), "cpuset.cpus"); err != nil {
+	if mems, err := readFile(dir, "cpuset.mems"); err != nil || mems != "" {
 		return err
-	} else if cpus == "" {
+	}
+	// The last that a new parent gets.
+	if mems, err := readFile(filepath.Dir(dir), "cpuset.mems"); err != nil {
+		return err
+	} else if mems == "" {
 		// Somebody is making the parent right now.
 		m.parents.Lock()
 		defer m.parents.Unlock()
 	}
 	return h.copyCpuset(dir)
+}
+
+// cloneCpuset has the kernel copy a group's processors and memory nodes to those
+// that are made in it: each write of ours would compare all its children.
+func (h *hierarchy) cloneCpuset(dir string) error {
+	if !h.has("cpuset") || h.unified {
+		return nil
+	}
+	if err := writeFile(dir, "cgroup.clone_children", "1"); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("write 1 to %s: %w", filepath.Join(dir, "cgroup.clone_children"), err)
+	}
+	return nil
 }
 
 func (h *hierarchy) copyCpuset(dir string) error {

@@ -332,8 +332,10 @@ func TestGroupsMadeAtOnceShareTheirParents(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if cpus := read(t, g, "cpuset", "cpuset.cpus"); cpus == "" {
-				t.Error("a group has no processors")
+			for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+				if read(t, g, "cpuset", file) == "" {
+					t.Errorf("a group has nothing in %s: no process can join it", file)
+				}
 			}
 		})
 	}
