@@ -59,7 +59,7 @@ func (e *Engine) CheckpointContainer(ctx context.Context, owner, id, location st
 }
 
 func (e *Engine) checkpoint(ctx context.Context, c *ctr, rec Container, location string) error {
-	spec, err := e.records.loadSpec(rec.ID)
+	spec, err := e.records.loadSpec(&rec)
 	if err != nil {
 		return err
 	}

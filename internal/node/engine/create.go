@@ -115,9 +115,17 @@ func (e *Engine) undoContainer(ctx context.Context, rec *Container) {
 	}
 }
 
-// releaseContainer gives back the container's filesystem and files, the record
-// last: it is how a later call finds them, should this one be cut short.
+// releaseContainer gives back what the container has, the record last: it is how
+// a later call finds the rest, should this one be cut short.
 func (e *Engine) releaseContainer(ctx context.Context, rec *Container) error {
+	if err := e.releaseFiles(ctx, rec); err != nil {
+		return err
+	}
+	return e.records.dropContainer(rec)
+}
+
+// releaseFiles gives back the container's filesystem and files.
+func (e *Engine) releaseFiles(ctx context.Context, rec *Container) error {
 	var errs []error
 	if len(rec.ImageViews) > 0 { // else nothing is mounted there
 		errs = append(errs, unmountBelow(e.filesOf(rec.ID)))
@@ -126,10 +134,7 @@ func (e *Engine) releaseContainer(ctx context.Context, rec *Container) error {
 		}
 	}
 	errs = append(errs, e.parts.Snapshots.Remove(ctx, rec.ID), os.RemoveAll(e.filesOf(rec.ID)))
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return e.records.dropContainer(rec.ID)
+	return errors.Join(errs...)
 }
 
 // imageRef is what the kubelet compares: the name with digest, else the ID.

@@ -136,7 +136,7 @@ func (w *world) left() {
 			w.t.Errorf("%s still holds %q", what, list)
 		}
 	}
-	for _, kind := range []string{"pods", "containers", "files", "run/pods"} {
+	for _, kind := range []string{"pods", "files", "run/pods"} {
 		entries, err := os.ReadDir(filepath.Join(w.dir, kind))
 		if err != nil || len(entries) > 0 {
 			w.t.Errorf("%d left in %s, %v", len(entries), kind, err)

@@ -37,7 +37,7 @@ func (e *Engine) Exec(ctx context.Context, owner, id string, cfg ExecConfig, io 
 	if len(cfg.Args) == 0 || cfg.Args[0] == "" {
 		return 0, fmt.Errorf("exec in container %s: cmd is empty: %w", rec.ID, fault.Invalid)
 	}
-	spec, err := e.records.loadSpec(rec.ID)
+	spec, err := e.records.loadSpec(&rec)
 	if err != nil {
 		return 0, fmt.Errorf("exec in container %s: %w", rec.ID, err)
 	}

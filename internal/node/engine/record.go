@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,119 +17,158 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/container"
 )
 
-// records keeps what the engine must know after a restart, in one file each:
+// records keeps what the engine must know after a restart, in one file for a pod
+// and its containers:
 //
-//	pods/<id>        the pod
-//	containers/<id>  a container and how it ended, and what the runtime was or
-//	                 will be asked to start
+//	pods/<id>
+//		pod {…}               the pod
+//		spec <id> {…}         what the runtime was or will be asked to start
+//		container <id> {…}    a container and how it ended
+//		gone <id>             it is no more
 //
-// A line of a file is a kind and its value in JSON. Of each kind the last whole
-// line counts, so a change is one write at the end. Replacing the file would
-// cost the filesystem two inodes, which is more than all else that a container
-// writes. Nothing is synced: a power cut ends everything that is described here.
+// Of lines that begin alike the last whole one counts, so a change is one write
+// at the end. A file more, or a new one in place of the old, would cost the
+// filesystem inodes, which are dearer than all else that a container writes.
+// Nothing is synced: a power cut ends everything that is described here.
 type records struct {
 	dir string
-	mu  sync.Mutex // from looking at a file's size to writing to it
+	mu  sync.RWMutex // for writing: a file is replaced
+
+	sizes sync.Map // file → the size from which on it is worth writing anew
 }
 
-type line struct {
-	kind  string
-	value any
-}
-
+// The kinds of lines.
 const (
 	podLine       = "pod"
 	containerLine = "container"
 	specLine      = "spec"
+	goneLine      = "gone"
 )
 
-// recordLimit is the size from which on a file is written anew without the
+// recordLimit is the least size from which on a file is written anew without the
 // lines that no longer count.
 const recordLimit = 256 << 10
 
-func openRecords(dir string) (*records, error) {
-	for _, d := range []string{"pods", "containers"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
-			return nil, fmt.Errorf("engine records: %w", err)
-		}
-	}
-	return &records{dir: dir}, nil
+// line is one line as it is written.
+type line struct {
+	kind  string
+	id    string // of a container
+	value any
 }
 
-func (r *records) podFile(id string) string       { return filepath.Join(r.dir, "pods", id) }
-func (r *records) containerFile(id string) string { return filepath.Join(r.dir, "containers", id) }
+func (l line) head() string {
+	if l.id == "" {
+		return l.kind + " "
+	}
+	return l.kind + " " + l.id + " "
+}
 
-func (r *records) newPod(p *Pod) error  { return r.create(r.podFile(p.ID), line{podLine, p}) }
-func (r *records) savePod(p *Pod) error { return r.add(r.podFile(p.ID), line{podLine, p}) }
+func openRecords(dir string) (*records, error) {
+	r := &records{dir: filepath.Join(dir, "pods")}
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("engine records: %w", err)
+	}
+	return r, nil
+}
+
+func (r *records) file(pod string) string { return filepath.Join(r.dir, pod) }
+
+func (r *records) newPod(p *Pod) error {
+	text, err := textOf(line{kind: podLine, value: p})
+	if err == nil {
+		err = os.WriteFile(r.file(p.ID), text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+func (r *records) savePod(p *Pod) error { return r.add(p.ID, line{kind: podLine, value: p}) }
+
+// dropPod forgets a pod with its containers. Repeating it is not an error.
+func (r *records) dropPod(id string) error {
+	r.sizes.Delete(id)
+	return os.RemoveAll(r.file(id))
+}
 
 func (r *records) newContainer(c *Container, s *container.Spec) error {
-	return r.create(r.containerFile(c.ID), line{specLine, s}, line{containerLine, c})
+	return r.add(c.PodID, line{specLine, c.ID, s}, line{containerLine, c.ID, c})
 }
 
 func (r *records) saveContainer(c *Container) error {
-	return r.add(r.containerFile(c.ID), line{containerLine, c})
+	return r.add(c.PodID, line{containerLine, c.ID, c})
 }
 
-func (r *records) saveSpec(s *container.Spec) error {
-	return r.add(r.containerFile(s.ID), line{specLine, s})
+func (r *records) saveSpec(pod string, s *container.Spec) error {
+	return r.add(pod, line{specLine, s.ID, s})
 }
 
-func (r *records) loadSpec(id string) (container.Spec, error) {
+// dropContainer forgets a container. Repeating it is not an error.
+func (r *records) dropContainer(c *Container) error {
+	err := r.add(c.PodID, line{kind: goneLine, id: c.ID})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (r *records) loadSpec(c *Container) (container.Spec, error) {
 	var s container.Spec
-	path := r.containerFile(id)
-	b, err := os.ReadFile(path)
+	path := r.file(c.PodID)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return s, fmt.Errorf("record: %w", err)
 	}
-	if !lastOf(b, specLine, &s) {
-		return s, fmt.Errorf("record %s: it has no specification", path)
+	if !lastOf(text, line{specLine, c.ID, &s}) {
+		return s, fmt.Errorf("record %s: it has no specification of %s", path, c.ID)
 	}
 	return s, nil
 }
 
-// dropPod and dropContainer forget an object. Repeating it is not an error.
-func (r *records) dropPod(id string) error       { return os.RemoveAll(r.podFile(id)) }
-func (r *records) dropContainer(id string) error { return os.RemoveAll(r.containerFile(id)) }
-
-// loadPods returns every whole record. One that is not was left by a crash
-// while the pod was made, and its name is returned in broken.
-func (r *records) loadPods() (whole []*Pod, broken []string, err error) {
-	return load[Pod](filepath.Join(r.dir, "pods"), podLine)
-}
-
-func (r *records) loadContainers() (whole []*Container, broken []string, err error) {
-	return load[Container](filepath.Join(r.dir, "containers"), containerLine)
-}
-
-func load[T any](dir, kind string) (whole []*T, broken []string, err error) {
-	entries, err := os.ReadDir(dir)
+// load returns every pod and container that has a whole record. One that has
+// not was left by a crash while it was made, and a pod's is named in broken.
+func (r *records) load() (pods []*Pod, containers []*Container, broken []string, err error) {
+	entries, err := os.ReadDir(r.dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("engine records: %w", err)
+		return nil, nil, nil, fmt.Errorf("engine records: %w", err)
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") { // see shorten
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+			if err := os.Remove(filepath.Join(r.dir, e.Name())); err != nil {
+				return nil, nil, nil, fmt.Errorf("engine records: %w", err)
+			}
 			continue
 		}
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		text, err := os.ReadFile(r.file(e.Name()))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EISDIR) {
-			return nil, nil, fmt.Errorf("engine records: %w", err)
+			return nil, nil, nil, fmt.Errorf("engine records: %w", err)
 		}
-		v := new(T)
-		if lastOf(b, kind, v) {
-			whole = append(whole, v)
-		} else {
+		p := new(Pod)
+		if !lastOf(text, line{kind: podLine, value: p}) {
 			broken = append(broken, e.Name())
+			continue
+		}
+		pods = append(pods, p)
+		for _, id := range living(text) {
+			c := new(Container)
+			if lastOf(text, line{containerLine, id, c}) {
+				containers = append(containers, c)
+			}
 		}
 	}
-	return whole, broken, nil
+	return pods, containers, broken, nil
 }
 
-// create writes a new file.
-func (r *records) create(path string, lines ...line) error {
+// add writes lines to a file, which must be there: what was removed meanwhile
+// stays so.
+func (r *records) add(pod string, lines ...line) error {
 	text, err := textOf(lines...)
 	if err == nil {
-		err = os.WriteFile(path, text, 0o600)
+		var size int64
+		if size, err = r.write(pod, text); err == nil && size > r.limit(pod) {
+			err = r.shorten(pod)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("record: %w", err)
@@ -136,54 +176,61 @@ func (r *records) create(path string, lines ...line) error {
 	return nil
 }
 
-// add writes one more line to a file, which must be there: what was removed
-// meanwhile stays so.
-func (r *records) add(path string, l line) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+func (r *records) limit(pod string) int64 {
+	if size, known := r.sizes.Load(pod); known {
+		return size.(int64)
+	}
+	return recordLimit
+}
+
+// write appends text and returns how long the file was before.
+func (r *records) write(pod string, text []byte) (size int64, err error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	f, err := os.OpenFile(r.file(pod), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
-		return fmt.Errorf("record: %w", err)
+		return 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err == nil && info.Size() > recordLimit {
-		err = shorten(path, l)
-	} else if err == nil {
-		var text []byte
-		if text, err = textOf(l); err == nil {
-			_, err = f.Write(text)
-		}
-	}
 	if err != nil {
-		return fmt.Errorf("record: %w", err)
+		return 0, err
 	}
-	return nil
+	_, err = f.Write(text)
+	return info.Size(), err
 }
 
-// shorten replaces a file by its lines that count and one more.
-func shorten(path string, more line) error {
-	old, err := os.ReadFile(path)
+// shorten replaces a file by its lines that count.
+func (r *records) shorten(pod string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, err := os.ReadFile(r.file(pod))
 	if err != nil {
 		return err
 	}
-	var keep []line
-	for _, kind := range []string{specLine, podLine, containerLine} {
-		var v json.RawMessage
-		if kind != more.kind && lastOf(old, kind, &v) {
-			keep = append(keep, line{kind, v})
+	keep := []line{{kind: podLine}}
+	for _, id := range living(old) {
+		keep = append(keep, line{kind: specLine, id: id}, line{kind: containerLine, id: id})
+	}
+	var lines []line
+	for _, l := range keep {
+		var value json.RawMessage
+		l.value = &value
+		if lastOf(old, l) {
+			lines = append(lines, l)
 		}
 	}
-	text, err := textOf(append(keep, more)...)
+	text, err := textOf(lines...)
 	if err != nil {
 		return err
 	}
 	// The name begins with a dot, as no ID does.
-	aside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
+	aside := r.file("." + pod)
 	if err := os.WriteFile(aside, text, 0o600); err != nil {
 		return errors.Join(err, os.Remove(aside))
 	}
-	return os.Rename(aside, path)
+	r.sizes.Store(pod, int64(max(recordLimit, 2*len(text))))
+	return os.Rename(aside, r.file(pod))
 }
 
 // textOf is lines as they are written. The line end before each closes one that
@@ -191,28 +238,57 @@ func shorten(path string, more line) error {
 func textOf(lines ...line) ([]byte, error) {
 	var text []byte
 	for _, l := range lines {
-		b, err := json.Marshal(l.value)
-		if err != nil {
-			return nil, err
+		text = append(append(text, '\n'), l.head()...)
+		if l.value != nil {
+			b, err := json.Marshal(l.value)
+			if err != nil {
+				return nil, err
+			}
+			text = append(text, b...)
 		}
-		text = append(append(append(text, '\n'), l.kind...), ' ')
-		text = append(append(text, b...), '\n')
+		text = append(text, '\n')
 	}
 	return text, nil
 }
 
-// lastOf decodes the last whole line of a kind into v. It returns false when
-// there is none.
-func lastOf(text []byte, kind string, v any) bool {
+// lastOf decodes the last whole line that begins as l does into l.value. It
+// returns false when there is none.
+func lastOf(text []byte, l line) bool {
+	head := []byte(l.head())
 	for len(text) > 0 {
 		i := bytes.LastIndexByte(text, '\n')
-		line := text[i+1:]
-		text = text[:max(i, 0)]
-		if value, ok := bytes.CutPrefix(line, []byte(kind+" ")); ok && json.Unmarshal(value, v) == nil {
+		value, ok := bytes.CutPrefix(text[i+1:], head)
+		if ok && json.Unmarshal(value, l.value) == nil {
 			return true
 		}
+		text = text[:max(i, 0)]
 	}
 	return false
+}
+
+// living lists the containers in a pod's file, in the order in which they came.
+// What is said of one after it was gone, by whoever had not heard of that, does
+// not bring it back.
+func living(text []byte) []string {
+	var ids []string
+	gone := map[string]bool{} // of those in ids, and others
+	for at := range bytes.Lines(text) {
+		words := bytes.SplitN(at, []byte(" "), 3)
+		if len(words) < 3 {
+			continue
+		}
+		id := string(words[1])
+		switch _, known := gone[id]; string(words[0]) {
+		case goneLine:
+			gone[id] = true
+		case containerLine:
+			if !known {
+				gone[id] = false
+				ids = append(ids, id)
+			}
+		}
+	}
+	return slices.DeleteFunc(ids, func(id string) bool { return gone[id] })
 }
 
 // bootID tells one boot of the machine from another.

@@ -3,9 +3,9 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -25,7 +25,7 @@ func openTestRecords(t *testing.T) *records {
 // counts, and so does the next.
 func TestALineThatIsNotWholeWasNeverWritten(t *testing.T) {
 	first, second := &Pod{ID: "a", State: PodReady}, &Pod{ID: "a", State: PodNotReady}
-	text, err := textOf(line{podLine, second})
+	text, err := textOf(line{kind: podLine, value: second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,105 +34,142 @@ func TestALineThatIsNotWholeWasNeverWritten(t *testing.T) {
 		if err := r.newPod(first); err != nil {
 			t.Fatal(err)
 		}
-		f, err := os.OpenFile(r.podFile("a"), os.O_APPEND|os.O_WRONLY, 0)
+		f, err := os.OpenFile(r.file("a"), os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.Write(text[:cut])
 		f.Close()
-		pods, broken, err := r.loadPods()
+		pods, _, broken, err := r.load()
 		if err != nil || len(broken) > 0 || len(pods) != 1 || pods[0].State != PodReady {
 			t.Fatalf("after %q: %v, broken %q, %v; want the record from before", text[:cut], pods, broken, err)
 		}
 		if err := r.savePod(second); err != nil {
 			t.Fatal(err)
 		}
-		if pods, _, _ := r.loadPods(); len(pods) != 1 || pods[0].State != PodNotReady {
+		if pods, _, _, _ := r.load(); len(pods) != 1 || pods[0].State != PodNotReady {
 			t.Fatalf("after %q and another line: %v; want that line's", text[:cut], pods)
 		}
 	}
 }
 
-func TestWhatHasNoWholeLineIsBroken(t *testing.T) {
+func TestAPodWithoutAWholeLineIsBroken(t *testing.T) {
 	r := openTestRecords(t)
-	text, err := textOf(line{podLine, &Pod{ID: "a"}})
+	text, err := textOf(line{kind: podLine, value: &Pod{ID: "a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		"empty": nil, "cut": text[:len(text)-2], "zeros": make([]byte, 100), "other": []byte("container {}\n"),
+		"empty": nil, "cut": text[:len(text)-2], "zeros": make([]byte, 100), "other": []byte("container a {}\n"),
 	} {
-		if err := os.WriteFile(r.podFile(name), content, 0o600); err != nil {
+		if err := os.WriteFile(r.file(name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(r.podFile("directory"), 0o700); err != nil {
+	if err := os.Mkdir(r.file("directory"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	// A file that was being shortened.
-	if err := os.WriteFile(r.podFile(".a"), text, 0o600); err != nil {
+	if err := os.WriteFile(r.file(".a"), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	pods, broken, err := r.loadPods()
+	pods, containers, broken, err := r.load()
 	want := []string{"cut", "directory", "empty", "other", "zeros"}
-	if err != nil || len(pods) > 0 || !slices.Equal(broken, want) {
-		t.Errorf("loadPods() = %v, %q, %v; want no pod and %q broken", pods, broken, err, want)
+	if err != nil || len(pods)+len(containers) > 0 || !slices.Equal(broken, want) {
+		t.Errorf("load() = %v, %v, %q, %v; want nothing and %q broken", pods, containers, broken, err, want)
 	}
-	if _, err := os.Lstat(r.podFile(".a")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(r.file(".a")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what shortening has left is still there: %v", err)
 	}
 }
 
-func TestARecordThatChangesOftenStaysShort(t *testing.T) {
+func TestAPodsFileHasItsContainers(t *testing.T) {
 	r := openTestRecords(t)
-	if err := r.newContainer(&Container{ID: "a"}, &container.Spec{ID: "a", Log: "/first"}); err != nil {
+	// A name may contain what begins a line.
+	if err := r.newPod(&Pod{ID: "p", Config: PodConfig{Name: "\ncontainer x {}\n"}}); err != nil {
 		t.Fatal(err)
 	}
-	for n := range 3000 {
-		if err := r.saveContainer(&Container{ID: "a", Code: n, Message: "a hundred and more bytes of what happened to it this time"}); err != nil {
+	for _, id := range []string{"a", "b", "c"} {
+		if err := r.newContainer(&Container{ID: id, PodID: "p"}, &container.Spec{ID: id, Log: "/" + id}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	info, err := os.Stat(r.containerFile("a"))
-	if err != nil || info.Size() > 2*recordLimit {
-		t.Errorf("%d bytes, %v; want at most about %d", info.Size(), err, recordLimit)
+	b := &Container{ID: "b", PodID: "p", Code: 7}
+	for range 2 {
+		if err := errors.Join(r.dropContainer(&Container{ID: "a", PodID: "p"}), r.saveContainer(b)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	all, _, err := r.loadContainers()
-	if err != nil || len(all) != 1 || all[0].Code != 2999 {
-		t.Errorf("loadContainers() = %v, %v; want the last change", all, err)
+	// An exit that was on its way when the container was removed.
+	if err := r.saveContainer(&Container{ID: "a", PodID: "p"}); err != nil {
+		t.Fatal(err)
 	}
-	if s, err := r.loadSpec("a"); err != nil || s.Log != "/first" {
-		t.Errorf("loadSpec() = %v, %v; want the one that was written first", s, err)
+	check := func() {
+		t.Helper()
+		_, all, _, err := r.load()
+		if err != nil || len(all) != 2 || all[0].ID != "b" || all[0].Code != 7 || all[1].ID != "c" {
+			t.Errorf("load() = %v, %v; want b with its change, and c", all, err)
+		}
+		for _, id := range []string{"b", "c"} {
+			if s, err := r.loadSpec(&Container{ID: id, PodID: "p"}); err != nil || s.Log != "/"+id {
+				t.Errorf("loadSpec(%s) = %v, %v", id, s, err)
+			}
+		}
 	}
-	left, _ := filepath.Glob(filepath.Join(r.dir, "containers", ".*"))
-	if len(left) > 0 {
-		t.Errorf("left: %q", left)
+	check()
+	if err := r.shorten("p"); err != nil {
+		t.Fatal(err)
+	}
+	check()
+	if text, err := os.ReadFile(r.file("p")); err != nil || bytes.Contains(text, []byte("container a")) {
+		t.Errorf("what is gone is still in %q, %v", text, err)
 	}
 }
 
-func TestARemovedRecordStaysAway(t *testing.T) {
+func TestAPodWhoseContainersComeAndGoStaysShort(t *testing.T) {
 	r := openTestRecords(t)
-	c := &Container{ID: "a"}
-	if err := r.newContainer(c, &container.Spec{ID: "a"}); err != nil {
+	if err := r.newPod(&Pod{ID: "p"}); err != nil {
 		t.Fatal(err)
 	}
+	long := &container.Spec{Log: string(bytes.Repeat([]byte("x"), 10<<10))}
+	var longest int64
+	for n := range 200 {
+		c := &Container{ID: fmt.Sprint(n), PodID: "p"}
+		long.ID = c.ID
+		if err := errors.Join(r.newContainer(c, long), r.saveContainer(c)); err != nil {
+			t.Fatal(err)
+		}
+		if n >= 50 { // so many stay
+			if err := r.dropContainer(&Container{ID: fmt.Sprint(n - 50), PodID: "p"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info, err := os.Stat(r.file("p"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest = max(longest, info.Size())
+	}
+	if longest > 3*50*10<<10 {
+		t.Errorf("the file of 50 containers of 10 KiB grew to %d bytes", longest)
+	}
+	if _, all, _, err := r.load(); err != nil || len(all) != 50 {
+		t.Errorf("load() found %d containers, %v; want 50", len(all), err)
+	}
+}
+
+func TestARemovedPodStaysAway(t *testing.T) {
+	r := openTestRecords(t)
+	if err := r.newPod(&Pod{ID: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	c := &Container{ID: "a", PodID: "p"}
 	for range 2 {
-		if err := r.dropContainer("a"); err != nil {
+		if err := errors.Join(r.dropPod("p"), r.dropContainer(c)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := r.saveContainer(c); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("saveContainer() = %v; want %v", err, fs.ErrNotExist)
-	}
-}
-
-// A name may contain the word that begins a line.
-func TestOnlyTheBeginningOfALineTellsItsKind(t *testing.T) {
-	text, err := textOf(line{podLine, &Pod{ID: "a", Config: PodConfig{Name: "\ncontainer {}\n"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if lastOf(text, containerLine, new(Container)) || !bytes.Contains(text, []byte(`\n`)) {
-		t.Errorf("a container was found in %q", text)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // load reads the records. Halves that a crash left are removed: whatever they
 // belonged to was never reported to anybody, or was being removed.
 func (e *Engine) load() error {
-	pods, broken, err := e.records.loadPods()
+	pods, containers, broken, err := e.records.load()
 	if err != nil {
 		return err
 	}
@@ -32,17 +32,8 @@ func (e *Engine) load() error {
 	for _, id := range append(broken, strays(podsDir(e.cfg), e.pods)...) {
 		e.dropHalf("pod", id, e.dropHalfPod)
 	}
-	containers, broken, err := e.records.loadContainers()
-	if err != nil {
-		return err
-	}
 	for _, rec := range containers {
-		p := e.pods.byID[rec.PodID]
-		if p == nil {
-			broken = append(broken, rec.ID)
-			continue
-		}
-		c := newCtr(*rec, p)
+		c := newCtr(*rec, e.pods.byID[rec.PodID])
 		if rec.State == Exited {
 			c.ended()
 		}
@@ -51,7 +42,7 @@ func (e *Engine) load() error {
 			return err
 		}
 	}
-	for _, id := range append(broken, strays(filesDir(e.cfg), e.containers)...) {
+	for _, id := range strays(filesDir(e.cfg), e.containers) {
 		e.dropHalf("container", id, e.dropHalfContainer)
 	}
 	return nil
@@ -90,7 +81,7 @@ func (e *Engine) dropHalfContainer(ctx context.Context, id string) error {
 	for _, v := range views {
 		rec.ImageViews = append(rec.ImageViews, viewName(id, v.Name()))
 	}
-	return e.releaseContainer(ctx, &rec)
+	return e.releaseFiles(ctx, &rec)
 }
 
 // reconcile compares the records with what the runtime knows.

@@ -161,7 +161,7 @@ func (e *Engine) UpdateContainer(ctx context.Context, owner, id string, r Resour
 		return fmt.Errorf("update container %s: it has ended: %w", rec.ID, fault.Precondition)
 	case Created:
 		c.spec = nil
-		err = e.updateSpec(rec.ID, merged)
+		err = e.updateSpec(&rec, merged)
 	default:
 		err = e.parts.Runtime.Update(ctx, rec.ID, e.limits(&r))
 	}
@@ -175,8 +175,8 @@ func (e *Engine) UpdateContainer(ctx context.Context, owner, id string, r Resour
 	return e.records.saveContainer(&rec)
 }
 
-func (e *Engine) updateSpec(id string, r *Resources) error {
-	spec, err := e.records.loadSpec(id)
+func (e *Engine) updateSpec(rec *Container, r *Resources) error {
+	spec, err := e.records.loadSpec(rec)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (e *Engine) updateSpec(id string, r *Resources) error {
 		res.Devices = old.Devices
 	}
 	spec.OCI.Linux.Resources = res
-	return e.records.saveSpec(&spec)
+	return e.records.saveSpec(rec.PodID, &spec)
 }
 
 // mergeResources changes what r gives and keeps the rest.

@@ -31,7 +31,7 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 		return fmt.Errorf("start container %s: %w", rec.ID, err)
 	}
 	if c.spec == nil {
-		spec, err := e.records.loadSpec(rec.ID)
+		spec, err := e.records.loadSpec(&rec)
 		if err != nil {
 			return fmt.Errorf("start container %s: %w", rec.ID, err)
 		}
