@@ -40,7 +40,7 @@
 //	node/image/debian            builds images from Debian packages
 //	node/snapshot                gives each container a writable filesystem over shared read-only layers
 //	node/snapshot/snapshottest   is what every snapshot store must do
-//	node/container               runs the processes of one container, through the keeper
+//	node/container               runs, checkpoints and restores the processes of one container, through the keeper
 //	node/container/containertest is what every container runtime must do
 //	node/container/keeper        is the parent of every container: starts, reaps, logs
 //	node/container/launch        starts a process by one clone3 and a table of system calls

@@ -1,4 +1,4 @@
-// Package container runs the processes of one
+// Package container runs, checkpoints and restores the processes of one
 // container, through the keeper.
 //
 // The keeper (cmd/sampan-keeper) is a small program, one per node, that is the
