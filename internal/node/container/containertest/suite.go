@@ -36,7 +36,7 @@ func Run(t *testing.T, handler, binary string) {
 	for _, group := range []struct {
 		name  string
 		tests map[string]func(*testing.T, *Node)
-	}{{"life", life}, {"output", output}, {"streams", streams}, {"exec", execs}, {"crash", crashes}, {"limits", limits}, {"checkpoint", checkpoints}, {"choice", choices}} {
+	}{{"life", life}, {"output", output}, {"streams", streams}, {"exec", execs}, {"crash", crashes}, {"limits", limits}, {"checkpoint", checkpoints(handler)}, {"choice", choices}} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
 			for name, test := range group.tests {
