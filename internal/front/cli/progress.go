@@ -12,8 +12,8 @@ import (
 )
 
 // progress shows steps that take time: as a list that is drawn anew on a
-// terminal; elsewhere as one line a finished step, and one now and then for those
-// that are not, so that a log shows what is waited for.
+// terminal; elsewhere as one line a finished step, and one now and then for each
+// that takes long, so that a log shows what is waited for.
 type progress struct {
 	out   io.Writer
 	live  bool
@@ -28,9 +28,11 @@ type progress struct {
 type step struct {
 	id, title string
 	note      string
+	waits     string // what it waits for, if it takes long
 	began     time.Time
 	took      time.Duration
 	done      bool
+	told      time.Time // when a log was last told of it
 	err       error
 }
 
@@ -39,32 +41,29 @@ func (a *app) progress() *progress {
 	p := &progress{out: a.Err, stop: make(chan struct{})}
 	if f, ok := a.Err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && a.Getenv("TERM") != "dumb" {
 		p.live = true
-		p.ended.Go(p.animate)
-	} else {
-		p.ended.Go(func() { p.remind(remindEvery) })
 	}
+	p.ended.Go(p.animate)
 	return p
 }
 
-// remindEvery is how often a log is told what is waited for.
-const remindEvery = 10 * time.Second
+// wonder is after how long people want to know what goes on, slow after how
+// long they want to know why, and repeat how often a log is told again.
+const (
+	wonder = time.Second
+	slow   = 3 * time.Second
+	repeat = 10 * time.Second
+)
 
-// remind tells of the steps that have been going on for a while.
-func (p *progress) remind(every time.Duration) {
-	t := time.NewTicker(every)
-	defer t.Stop()
-	for {
-		select {
-		case <-p.stop:
-			return
-		case now := <-t.C:
-			p.mu.Lock()
-			for _, s := range p.steps {
-				if !s.done && now.Sub(s.began) >= every/2 {
-					fmt.Fprintln(p.out, s.line(now))
-				}
-			}
-			p.mu.Unlock()
+// tell writes a line about each step that takes its time.
+func (p *progress) tell(now time.Time) {
+	for _, s := range p.steps {
+		due := s.began.Add(wonder)
+		if !s.told.IsZero() {
+			due = s.told.Add(repeat)
+		}
+		if !s.done && !now.Before(due) {
+			s.told = now
+			fmt.Fprintln(p.out, s.line(now, "…"))
 		}
 	}
 }
@@ -76,9 +75,13 @@ func (p *progress) animate() {
 		select {
 		case <-p.stop:
 			return
-		case <-t.C:
+		case now := <-t.C:
 			p.mu.Lock()
-			p.draw()
+			if p.live {
+				p.draw()
+			} else {
+				p.tell(now)
+			}
 			p.mu.Unlock()
 		}
 	}
@@ -102,6 +105,15 @@ func (p *progress) note(id, text string) {
 	}
 }
 
+// waits says what a step waits for. It is shown when the step takes long.
+func (p *progress) waits(id, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.find(id); s != nil {
+		s.waits = text
+	}
+}
+
 // done ends a line, once.
 func (p *progress) done(id string, took time.Duration, err error) {
 	p.mu.Lock()
@@ -112,7 +124,7 @@ func (p *progress) done(id string, took time.Duration, err error) {
 	}
 	s.done, s.took, s.err = true, took, err
 	if !p.live {
-		fmt.Fprintln(p.out, s.line(time.Now()))
+		fmt.Fprintln(p.out, s.line(time.Now(), ""))
 	}
 }
 
@@ -145,7 +157,7 @@ func (p *progress) draw() {
 		fmt.Fprintf(&b, "\x1b[%dA", p.drawn)
 	}
 	for _, s := range p.steps {
-		b.WriteString("\x1b[2K" + s.line(time.Now()) + "\n")
+		b.WriteString("\x1b[2K" + s.line(time.Now(), spin(s.began)) + "\n")
 	}
 	p.drawn = len(p.steps)
 	io.WriteString(p.out, b.String())
@@ -153,18 +165,26 @@ func (p *progress) draw() {
 
 var spinner = []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
 
-func (s *step) line(now time.Time) string {
-	mark, took := "✓", s.took
+func spin(began time.Time) string {
+	return string(spinner[int(time.Since(began)/(100*time.Millisecond))%len(spinner)])
+}
+
+// line is a step in one line, with a mark while it goes on.
+func (s *step) line(now time.Time, going string) string {
+	mark, took, words := "✓", s.took, []string{s.note}
 	switch {
 	case s.err != nil:
 		mark = "✗"
 	case !s.done:
-		took = now.Sub(s.began)
-		mark = string(spinner[int(took/(100*time.Millisecond))%len(spinner)])
+		if mark, took = going, now.Sub(s.began); took > slow {
+			words = append(words, s.waits)
+		}
 	}
-	text := fmt.Sprintf(" %s %-44s %6.2fs", mark, s.title, took.Seconds())
-	if s.note != "" {
-		text += "  " + s.note
+	text := fmt.Sprintf(" %s %s%s %6.2fs", mark, s.title, strings.Repeat(" ", max(0, 44-width(s.title))), took.Seconds())
+	for _, w := range words {
+		if w != "" {
+			text += "  " + w
+		}
 	}
 	return text
 }

@@ -1,46 +1,50 @@
 package cli
 
 import (
+	"bytes"
+	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-// logText is a writer that a test may read at any time.
-type logText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (w *logText) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(p)
-}
-
-func (w *logText) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
-}
-
 // Where nobody watches a terminal a step that takes long is told while it does.
 func TestALogShowsWhatIsWaitedFor(t *testing.T) {
-	out := &logText{}
-	p := &progress{out: out, stop: make(chan struct{})}
-	p.ended.Go(func() { p.remind(20 * time.Millisecond) })
-	p.step("connect", "connect")
-	p.note("connect", "mirror.example.org:80")
-	for limit := time.Now().Add(5 * time.Second); !strings.Contains(out.String(), "mirror.example.org:80"); time.Sleep(time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatalf("nothing is told: %q", out.String())
+	began := time.Now()
+	var out bytes.Buffer
+	p := &progress{out: &out, stop: make(chan struct{})}
+	p.step("etcd", "etcd")
+	p.steps[0].began = began
+	p.waits("etcd", "a slow disk")
+	p.note("etcd", "3 MB")
+	for _, tt := range []struct {
+		after time.Duration
+		want  string
+	}{
+		{500 * time.Millisecond, ""},
+		{1500 * time.Millisecond, " … etcd 1.50s 3 MB"},
+		{5 * time.Second, ""}, // said already
+		{12 * time.Second, " … etcd 12.00s 3 MB a slow disk"},
+	} {
+		out.Reset()
+		p.tell(began.Add(tt.after))
+		if got := strings.Join(strings.Fields(out.String()), " "); got != strings.TrimSpace(tt.want) {
+			t.Errorf("after %s: %q, want %q", tt.after, got, tt.want)
 		}
 	}
-	p.done("connect", time.Second, nil)
-	p.close()
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if last := lines[len(lines)-1]; !strings.Contains(last, "✓ connect") {
-		t.Errorf("the last line is %q, want the end of the step", last)
+	out.Reset()
+	p.done("etcd", 13*time.Second, errors.New("full"))
+	if got := out.String(); !strings.HasPrefix(got, " ✗ etcd") || strings.Contains(got, "slow disk") {
+		t.Errorf("at its end: %q, want that it failed, and no more what it waits for", got)
+	}
+}
+
+func TestTitlesOfBothLanguagesEndInOneColumn(t *testing.T) {
+	for _, title := range []string{"Daemon", "守护进程"} {
+		s := step{title: title, done: true}
+		line := s.line(time.Now(), "")
+		if at := width(line[:strings.Index(line, "0.00s")]); at != width(" ✓ ")+44+3 {
+			t.Errorf("%s: the time stands in column %d", title, at)
+		}
 	}
 }

@@ -60,6 +60,7 @@ func (a *app) start(ctx context.Context, f config.File) error {
 	p := a.progress()
 	defer p.close()
 	p.step("programs", a.text.get("up.extract"))
+	p.waits("programs", a.text.get("up.waits.programs"))
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -77,12 +78,15 @@ func (a *app) start(ctx context.Context, f config.File) error {
 		// Only the daemon: containers are the keeper's and go on.
 		began := time.Now()
 		p.step("upgrade", a.text.get("up.upgrade", running.Version, a.Version))
+		p.waits("upgrade", a.text.get("up.waits.upgrade"))
 		err := d.end(ctx)
 		p.done("upgrade", time.Since(began), err)
 		if err != nil {
 			return fmt.Errorf("up: %w", err)
 		}
 	}
+	p.step("daemon", a.text.get("part.daemon"))
+	p.waits("daemon", a.text.get("up.waits.daemon"))
 	if err := d.start(ctx); err != nil {
 		return fmt.Errorf("up: %w", err)
 	}
@@ -100,13 +104,18 @@ func (a *app) start(ctx context.Context, f config.File) error {
 // awaitReady follows the daemon's parts until all have started or it gave up.
 func (a *app) awaitReady(ctx context.Context, f config.File, p *progress) (client.Status, error) {
 	node := client.OpenNode(f.RunDir)
+	began := time.Now()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		s, err := node.Status(ctx)
 		if err == nil {
+			p.done("daemon", time.Since(began), nil)
 			for _, part := range s.Parts {
 				p.step(part.Name, a.text.get("part."+part.Name))
+				if key := "up.waits." + part.Name; a.text[key] != "" {
+					p.waits(part.Name, a.text.get("up.waits."+part.Name))
+				}
 				if part.State == "ready" {
 					p.done(part.Name, part.Took, nil)
 				}
