@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -135,20 +137,30 @@ func (n *node) leftNothing() {
 		}
 		for what, left := range map[string][]string{
 			"pods' namespaces":     entries(n.t, n.path("run/ns")),
-			"addresses":            entries(n.t, n.path("network/pods")),
+			"addresses":            entries(n.t, n.path("netns/pods")),
 			"pods":                 entries(n.t, n.path("engine/pods")),
-			"containers":           entries(n.t, n.path("engine/containers")),
+			"pods' files":          entries(n.t, n.path("engine/run/pods")),
+			"containers' files":    entries(n.t, n.path("engine/files")),
 			"the keeper's":         entries(n.t, n.path("run/containers")),
 			"filesystems":          entries(n.t, n.path("snapshots/new")),
 			"trash":                entries(n.t, n.path("snapshots/trash")),
 			"cgroups":              n.cgroups(),
 			"processes":            children(n.keeperPID()),
-			"writable filesystems": entries(n.t, n.path("snapshots/snapshots"))[min(2, len(entries(n.t, n.path("snapshots/snapshots")))):],
+			"overlay's own":        entries(n.t, n.path("snapshots/work")),
+			"writable filesystems": writable(entries(n.t, n.path("snapshots/snapshots"))),
 		} {
 			if len(left) > 0 {
 				return fmt.Errorf("%s left: %q", what, left)
 			}
 		}
 		return nil
+	})
+}
+
+// writable leaves out the layers, whose names are numbers.
+func writable(entries []string) []string {
+	return slices.DeleteFunc(entries, func(name string) bool {
+		_, err := strconv.Atoi(name)
+		return err == nil
 	})
 }
