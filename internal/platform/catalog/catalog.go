@@ -61,7 +61,7 @@ func (c *Catalog) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return fmt.Errorf("catalog: %s: %w", c.cfg.Kubeconfig, err)
 	}
-	conn.QPS, conn.Burst = 500, 1000
+	conn.QPS, conn.Burst = 2000, 4000 // a thousand may expire at once
 	conn.UserAgent = "sampan-catalog"
 	kube, err := kubernetes.NewForConfig(conn)
 	if err != nil {
