@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/sampan-cloud/sampan/api/client"
 	"github.com/sampan-cloud/sampan/api/config"
 	"github.com/sampan-cloud/sampan/internal/base/run"
+	"github.com/sampan-cloud/sampan/internal/base/runfs"
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/node/container"
 	"github.com/sampan-cloud/sampan/internal/node/engine"
@@ -31,6 +33,9 @@ func Server(ctx context.Context, f config.File, programs, version string, log *s
 		return err // another daemon's, so nothing of it is touched
 	}
 	defer lock.Close()
+	if err := runfs.Ensure(f.RunDir); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
 	setGCPercent(startGCPercent)
 	why := filepath.Join(f.RunDir, "error")
 	if err := os.Remove(why); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/api/config"
+	"github.com/sampan-cloud/sampan/internal/base/runfs"
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/node/container"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
@@ -59,7 +60,7 @@ func Down(ctx context.Context, f config.File, programs string, purge bool, log *
 	step("logs", forgetLogs(f.DataDir))
 	step("mounts", unmountBelow(f.RunDir, f.DataDir))
 	if len(errs) == 0 {
-		step("run directory", os.RemoveAll(f.RunDir))
+		step("run directory", errors.Join(runfs.Drop(f.RunDir), os.RemoveAll(f.RunDir)))
 		if purge {
 			step("data directory", removeData(f.DataDir))
 		}

@@ -147,7 +147,7 @@ func (s settings) cgroups() cgroup.Config {
 
 func (s settings) engine() engine.Config {
 	return engine.Config{
-		Dir: s.data("engine"), CgroupParent: s.cgroupRoot() + "/local",
+		Dir: s.data("engine"), RunDir: s.run("engine"), CgroupParent: s.cgroupRoot() + "/local",
 		Pause: []string{s.keeper(), "pause"}, Annotations: s.Engine.PodAnnotations, RestoreImages: s.Engine.RestoreImages,
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/base/runfs"
 	"github.com/sampan-cloud/sampan/internal/node/container/wire"
 )
 
@@ -63,7 +64,7 @@ func (r *Runtime) Down(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("down: %w", err)
 	}
-	if err := dropRunFS(r.cfg.Dir); err != nil {
+	if err := runfs.Drop(r.cfg.Dir); err != nil {
 		return fmt.Errorf("down: %w", err)
 	}
 	return os.RemoveAll(r.cfg.Dir)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/base/runfs"
 	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 )
 
@@ -67,7 +68,7 @@ func (n *namespaces) prepare() error {
 	if err := unix.Flock(int(above.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("pod namespaces: lock %s: %w", above.Name(), err)
 	}
-	if mounted(n.dir) {
+	if runfs.Mounted(n.dir) {
 		return nil
 	}
 	if err := unix.Mount("tmpfs", n.dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=700,size=16m"); err != nil {
@@ -77,15 +78,6 @@ func (n *namespaces) prepare() error {
 		return fmt.Errorf("pod namespaces: make %s private: %w", n.dir, err)
 	}
 	return nil
-}
-
-// mounted tells whether something is mounted on dir itself.
-func mounted(dir string) bool {
-	var here, above unix.Stat_t
-	if unix.Stat(dir, &here) != nil || unix.Stat(filepath.Dir(dir), &above) != nil {
-		return false
-	}
-	return here.Dev != above.Dev
 }
 
 // Namespaces makes the namespaces that the containers of a pod share and that
@@ -291,7 +283,7 @@ func (n *namespaces) close() error {
 			return err
 		}
 	}
-	if mounted(n.dir) {
+	if runfs.Mounted(n.dir) {
 		if err := unix.Unmount(n.dir, unix.MNT_DETACH); err != nil {
 			return fmt.Errorf("unmount %s: %w", n.dir, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/base/runfs"
 	"github.com/sampan-cloud/sampan/internal/node/container/cgroup"
 	"github.com/sampan-cloud/sampan/internal/node/container/keeper"
 	"github.com/sampan-cloud/sampan/internal/node/container/seccomp"
@@ -73,8 +74,9 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Runtime, error
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("container runtime: %w", err)
 	}
-	if err := ensureRunFS(dir); err != nil {
-		return nil, err
+	// After a reboot records would speak of processes that are others by then.
+	if err := runfs.Ensure(dir); err != nil {
+		return nil, fmt.Errorf("container runtime: %w", err)
 	}
 	r := &Runtime{
 		cfg: cfg, log: log, ns: newNamespaces(filepath.Join(dir, nsDir)), linked: make(chan struct{}),
