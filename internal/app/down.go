@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/api/config"
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/base/runfs"
 	"github.com/sampan-cloud/sampan/internal/cluster/kube"
 	"github.com/sampan-cloud/sampan/internal/node/container"
@@ -46,7 +47,7 @@ func Down(ctx context.Context, f config.File, programs string, purge bool, log *
 		return err
 	}
 	scopes, err := set.openScopes(groups, log)
-	if err != nil {
+	if err != nil && fault.Of(err) != fault.Precondition { // where systemd is not, it has nothing of ours
 		return err
 	}
 	// Containers first: whoever still runs holds mounts, links and cgroups.
