@@ -162,6 +162,8 @@ type APIError struct {
 	Message string
 	Kind    fault.Kind
 	Causes  []Cause
+
+	ExitCode int // of a program that could not be executed; 0 for other failures
 }
 
 // Cause is one of the things that the server finds wrong with an object.

@@ -122,7 +122,7 @@ func (std *Stdio) receive(ctx context.Context, r *stream.Reader) (int, error) {
 			if err := json.Unmarshal(f.Payload, &e); err != nil {
 				return 0, err
 			}
-			return 0, &APIError{Message: e.Error, Kind: fault.Kind(e.Kind)}
+			return 0, &APIError{Message: e.Error, Kind: fault.Kind(e.Kind), ExitCode: e.ExitCode}
 		}
 		if err != nil {
 			return 0, err

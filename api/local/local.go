@@ -28,6 +28,9 @@ import "time"
 type Error struct {
 	Error string `json:"error"`
 	Kind  string `json:"kind"`
+	// ExitCode is that of a program that could not be executed, as a shell gives
+	// it: 127 when it is not there, else 126.
+	ExitCode int `json:"exitCode,omitempty"`
 }
 
 // Container is a container on this node, a pod's or a one-off.

@@ -64,6 +64,10 @@ func Main(ctx context.Context, env Env, args []string) int {
 	if hint := a.hint(err); hint != "" {
 		fmt.Fprintf(env.Err, "  %s\n", hint)
 	}
+	var failed *client.APIError
+	if errors.As(err, &failed) && failed.ExitCode != 0 {
+		return failed.ExitCode
+	}
 	return 1
 }
 

@@ -124,7 +124,7 @@ var life = map[string]func(*testing.T, *Node){
 				t.Fatalf("%s: Start = nil", name)
 			}
 			var step *launch.StepError
-			if n.handler == "" && (!errors.As(err, &step) || step.Path != tt.path || step.Errno != tt.errno) {
+			if !errors.As(err, &step) || step.Step != "exec" || step.Path != tt.path || step.Errno != tt.errno {
 				t.Errorf("%s: Start = %v, want a step with path %s and errno %v", name, err, tt.path, tt.errno)
 			}
 			for _, left := range []string{spec.Log, cgroupDir(spec), filepath.Join(n.cfg.Dir, "containers", spec.ID)} {

@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,25 +117,6 @@ func stockArgs(dir string, words ...string) []string {
 	}, words...)
 }
 
-// complain adds what the runtime wrote into its log to a failure.
-func (b *box) complain(err error) error {
-	text, rerr := os.ReadFile(filepath.Join(b.dir, "runtime.log"))
-	if rerr != nil {
-		return err
-	}
-	var last string
-	for line := range bytes.Lines(text) {
-		var entry struct{ Level, Msg string }
-		if json.Unmarshal(line, &entry) == nil && entry.Level == "error" {
-			last = entry.Msg
-		}
-	}
-	if last == "" {
-		return err
-	}
-	return wire.Errorf(wire.Invalid, "%v: %s", err, last)
-}
-
 // startStock makes a container's process through its runtime.
 func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (_ process, err error) {
 	bundle := filepath.Join(b.dir, bundleDir)
@@ -146,7 +126,7 @@ func (k *Keeper) startStock(b *box, req wire.Start, stdio [3]int) (_ process, er
 	}
 	defer func() {
 		if err != nil {
-			err = b.complain(err)
+			err = b.complain(err, req.OCI.Process)
 			k.forgetStock(b.rec, b.dir)
 		}
 	}()
@@ -241,7 +221,7 @@ func (k *Keeper) execStock(b *box, req wire.Exec, stdio [3]int) (process, error)
 		k.reaper.hold()
 		defer k.reaper.release()
 		if err := k.runStock(rec, true, stdio, append(args, req.ID)...); err != nil {
-			return process{}, b.complain(err)
+			return process{}, b.complain(err, req.Process)
 		}
 		return k.takeChild(pidFile)
 	}
@@ -276,7 +256,7 @@ func (k *Keeper) updateStock(req wire.Control) error {
 	}
 	rec := b.record()
 	if err := k.stock(rec, stockArgs(b.dir, "update", "--resources", f.Name(), req.ID)...); err != nil {
-		return b.complain(err)
+		return b.complain(err, nil)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/sampan-cloud/sampan/api/stream"
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container"
+	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 )
 
 // connection is an upgraded one: frames both ways.
@@ -50,7 +52,12 @@ func upgrade(w http.ResponseWriter, r *http.Request) (*connection, error) {
 
 // fail sends err as the last frame.
 func (c *connection) fail(err error) {
-	b, jsonErr := json.Marshal(api.Error{Error: err.Error(), Kind: string(fault.Of(err))})
+	answer := api.Error{Error: err.Error(), Kind: string(fault.Of(err))}
+	var step *launch.StepError
+	if errors.As(err, &step) && step.Step == "exec" {
+		answer.ExitCode = step.ExitCode()
+	}
+	b, jsonErr := json.Marshal(answer)
 	if jsonErr == nil {
 		_ = c.out.Send(stream.Failure, b) // or the client has hung up
 	}

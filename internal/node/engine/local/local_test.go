@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/sampan-cloud/sampan/api/client"
 	api "github.com/sampan-cloud/sampan/api/local"
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 	"github.com/sampan-cloud/sampan/internal/node/engine"
 	"github.com/sampan-cloud/sampan/internal/node/engine/internal/fake"
 	"github.com/sampan-cloud/sampan/internal/node/engine/local"
@@ -218,6 +221,14 @@ func TestAFailedStartIsTold(t *testing.T) {
 	_, err := s.Session(t.Context(), "/v1/run", api.Run{Image: "web:1", Remove: true}, client.Stdio{Out: io.Discard, Err: io.Discard})
 	if err == nil || !strings.Contains(err.Error(), "execve /web: permission denied") {
 		t.Errorf("run = %v, want why it did not start", err)
+	}
+	for errno, want := range map[syscall.Errno]int{syscall.ENOENT: 127, syscall.EACCES: 126} {
+		s.runtime.FailWith = fmt.Errorf("start: %w", &launch.StepError{Step: "exec", Path: "/web", Errno: errno})
+		_, err = s.Session(t.Context(), "/v1/run", api.Run{Image: "web:1", Remove: true}, client.Stdio{Out: io.Discard, Err: io.Discard})
+		var failed *client.APIError
+		if !errors.As(err, &failed) || failed.ExitCode != want {
+			t.Errorf("run of a program with %v = %+v, want exit code %d", errno, failed, want)
+		}
 	}
 }
 
