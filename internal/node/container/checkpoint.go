@@ -95,6 +95,11 @@ func restorable(spec Spec) error {
 	if spec.OCI.Process.Terminal {
 		return refuse("it has a terminal, whose other end stays here")
 	}
+	for _, m := range spec.OCI.Mounts {
+		if slices.Contains(m.Options, "rshared") || slices.Contains(m.Options, "shared") {
+			return refuse("what it mounts below " + m.Destination + " shows on the host, which a restore cannot bring back")
+		}
+	}
 	kinds := map[specs.LinuxNamespaceType]string{}
 	for _, ns := range spec.OCI.Linux.Namespaces {
 		kinds[ns.Type] = ns.Path

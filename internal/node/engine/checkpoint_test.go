@@ -94,6 +94,23 @@ func TestACheckpointIsRestored(t *testing.T) {
 		r.endsWith(again, 5)
 		must(t, r.RemovePod(ctx, "cri", pod.ID))
 	})
+	t.Run("not what is no checkpoint", func(t *testing.T) {
+		r := r.in(t)
+		pod := r.pod("none")
+		text := filepath.Join(t.TempDir(), "text")
+		must(t, os.WriteFile(text, bytes.Repeat([]byte("no archive\n"), 100), 0o600))
+		for path, want := range map[string]fault.Kind{
+			text: fault.Corrupt, os.DevNull: fault.Invalid, r.dir: fault.Invalid, filepath.Join(r.dir, "missing"): fault.NotFound,
+		} {
+			if _, err := r.CreateContainer(ctx, "cri", pod.ID, engine.ContainerConfig{Name: "count", Image: path}); fault.Of(err) != want {
+				t.Errorf("CreateContainer(%s) = %v, want %v", path, err, want)
+			}
+		}
+		if left, _ := filepath.Glob(filepath.Join(r.dir, "engine/files/*")); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		must(t, r.RemovePod(ctx, "cri", pod.ID))
+	})
 	t.Run("not where a mount is missing", func(t *testing.T) {
 		r := r.in(t)
 		pod := r.pod("mounts")

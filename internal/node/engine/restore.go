@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container"
 	"github.com/sampan-cloud/sampan/internal/node/engine/internal/archive"
@@ -31,7 +33,7 @@ func (e *Engine) savedDir(id string) archive.Dir {
 // checkpoint and the image that it stands on. The caller drops it.
 func (e *Engine) source(ctx context.Context, id, ref string) (image.Image, *saved, error) {
 	if filepath.IsAbs(ref) {
-		f, err := os.Open(ref)
+		f, err := openRegular(ref)
 		if err != nil {
 			return image.Image{}, nil, fmt.Errorf("image: %w", err)
 		}
@@ -67,6 +69,18 @@ func (e *Engine) source(ctx context.Context, id, ref string) (image.Image, *save
 		return nil
 	})
 	return base, s, err
+}
+
+// openRegular opens a file that ends, and does not wait for one.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s is no regular file: %w", path, fault.Invalid), err, f.Close())
+	}
+	return f, nil
 }
 
 // holdsCheckpoint asks the manifest only of images that have nothing to run.

@@ -83,6 +83,9 @@ func refusedCheckpoints(t *testing.T, n *Node) {
 		"terminal":         func(s *container.Spec) { s.OCI.Process.Terminal = true },
 		"IPC namespace":    func(s *container.Spec) { n.without(s, specs.IPCNamespace) },
 		"host's processes": func(s *container.Spec) { n.without(s, specs.PIDNamespace) },
+		"shows on the host": func(s *container.Spec) {
+			s.OCI.Mounts = append(s.OCI.Mounts, specs.Mount{Destination: "/shared", Type: "bind", Source: n.image, Options: []string{"rbind", "rshared"}})
+		},
 	} {
 		spec := n.Spec("sleep")
 		if n.handler == "" {

@@ -19,6 +19,7 @@ package archive
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -134,10 +135,22 @@ func (d Dir) write(name string, v any) error {
 	return nil
 }
 
+// maxJSON bounds what is read into memory: an archive's author decides how large
+// its files are.
+const maxJSON = 64 << 20
+
 func (d Dir) read(name string, v any) error {
-	text, err := os.ReadFile(d.Path(name))
+	f, err := os.Open(d.Path(name))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxJSON+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(text) > maxJSON {
+		return fmt.Errorf("%s is larger than %d bytes: %w", name, maxJSON, fault.Corrupt)
 	}
 	if err := json.Unmarshal(text, v); err != nil {
 		return fmt.Errorf("%s: %w: %w", name, err, fault.Corrupt)
