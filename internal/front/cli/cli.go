@@ -83,9 +83,7 @@ func (a *app) root() *cobra.Command {
 	c.SetOut(a.Out)
 	c.SetErr(a.Err)
 	c.SetIn(a.In)
-	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fmt.Errorf("%w (%s)", err, a.text.get("see.help", c.CommandPath()))
-	})
+	c.SetFlagErrorFunc(a.flagError)
 	p := c.PersistentFlags()
 	p.StringVar(&a.configPath, "config", a.Getenv("SAMPAN_CONFIG"), a.text.get("flag.config"))
 	p.StringVar(&a.kubeconfig, "kubeconfig", "", a.text.get("flag.kubeconfig"))
@@ -99,31 +97,19 @@ func (a *app) root() *cobra.Command {
 			c.AddCommand(cmd)
 		}
 	}
-	add("cloud", a.up(), a.down(), a.status(), a.config(), a.kubectl(), a.kubeconfigCommand(), a.version())
+	add("cloud", a.up(), a.down(), a.status(), a.config(), a.kubectl(), a.kubeconfigCommand(), a.completion(), a.version())
 	add("apps", a.deploy(), a.appCommand(), a.serviceCommand(), a.run(), a.ps(), a.logs(), a.exec(), a.stop(), a.rm(), a.scale())
 	add("images", a.images(), a.image())
 	a.translate(c)
+	a.answerUnknown(c)
 	return c
-}
-
-// translate puts the words that cobra itself prints into the user's language.
-func (a *app) translate(c *cobra.Command) {
-	c.SetUsageTemplate(a.text.get("usage.template"))
-	c.InitDefaultHelpCmd()
-	c.InitDefaultCompletionCmd()
-	for _, sub := range c.Commands() {
-		switch sub.Name() {
-		case "help":
-			sub.Short = a.text.get("help.short")
-		case "completion":
-			sub.Short = a.text.get("completion.short")
-		}
-	}
 }
 
 // command makes a command whose help stands in the messages under key.
 func (a *app) command(use, key string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
 	return &cobra.Command{
+		ValidArgsFunction: a.complete(use, key),
+
 		Use:     use,
 		Short:   a.text.get(key + ".short"),
 		Example: a.text.get(key + ".example"),

@@ -22,12 +22,13 @@ func (a *app) run() *cobra.Command {
 	var w workload
 	var one oneOff
 	var flags *pflag.FlagSet
-	c := a.command("run IMAGE [COMMAND…]", "run", cobra.MinimumNArgs(1), func(ctx context.Context, args []string) error {
+	var c *cobra.Command
+	c = a.command("run IMAGE [COMMAND…]", "run", cobra.MinimumNArgs(1), func(ctx context.Context, args []string) error {
 		w.image = args[0]
 		// Flags may stand before and after the image; what follows them is the
 		// command, whose own flags are none of ours.
 		if err := flags.Parse(args[1:]); err != nil {
-			return fmt.Errorf("%w: %w", err, fault.Invalid)
+			return a.flagError(c, err)
 		}
 		w.args = flags.Args()
 		if one.remove || one.tty || one.interactive {

@@ -60,7 +60,7 @@ func TestWhatRegisterRefuses(t *testing.T) {
 		"db --address 192.0.2.7 --port 1 --check gone":       `check "gone" is not tcp`,
 		"db --address 192.0.2.7 --port 1 --check tcp:x":      `check "tcp:x" is not tcp`,
 		"db --address 192.0.2.7 --port 1 --meta rack":        `"rack" is not KEY=VALUE`,
-		"db --address 192.0.2.7 --port 1 --ttl soon":         `invalid argument "soon"`,
+		"db --address 192.0.2.7 --port 1 --ttl soon":         `--ttl: "soon" is no duration`,
 		"--address 192.0.2.7 --port 1":                       "sampan service register NAME",
 		"db --address 192.0.2.7 --port 70000 --check http:/": `port "70000" is not`,
 	} {
