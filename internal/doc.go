@@ -20,6 +20,7 @@
 //	platform/gateway/upstream   keeps the places that requests go to
 //	platform/gateway/http1      reads heads of HTTP/1.1 messages that leave no doubt
 //	platform/gateway/proxy      sends requests where the routing table says
+//	platform/gateway/oidc       lets people in who have logged in elsewhere
 //	platform/gateway/stream     carries connections and datagrams that are not HTTP
 //	platform/gateway/translate  makes a routing table of what users wrote
 //	platform/gateway/watch      keeps the routing table as the cluster's API says

@@ -30,6 +30,8 @@ func (p *Proxy) allow(x *exchange, w http.ResponseWriter, r *http.Request) bool 
 		w.Header().Set("WWW-Authenticate", `Basic realm=`+strconv.Quote(pol.Realm)+`, charset="UTF-8"`)
 		refuse(w, http.StatusUnauthorized, "a name and password are needed")
 		return false
+	case pol.Login != nil && !p.letIn(pol.Login, w, r):
+		return false
 	case pol.MaxBody > 0 && r.ContentLength > pol.MaxBody:
 		refuse(w, http.StatusRequestEntityTooLarge, "the request is larger than allowed")
 		return false
@@ -38,6 +40,25 @@ func (p *Proxy) allow(x *exchange, w http.ResponseWriter, r *http.Request) bool 
 		r.Body = http.MaxBytesReader(w, r.Body, pol.MaxBody)
 	}
 	return true
+}
+
+// Gate lets people in who have logged in elsewhere. It answers the requests that
+// it does not let through.
+type Gate interface {
+	Allow(l *route.Login, w http.ResponseWriter, r *http.Request, secure bool) bool
+}
+
+// letIn asks the gate. Without one nobody is let in.
+func (p *Proxy) letIn(l *route.Login, w http.ResponseWriter, r *http.Request) bool {
+	if p.cfg.Gate == nil {
+		refuse(w, http.StatusServiceUnavailable, "nobody can log in here")
+		return false
+	}
+	secure := r.TLS != nil
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && p.trusted(peer.Addr().Unmap()) {
+		secure = orHeader(r.Header, "X-Forwarded-Proto", map[bool]string{true: "https"}[secure]) == "https"
+	}
+	return p.cfg.Gate.Allow(l, w, r, secure)
 }
 
 // rates counts the requests of each client to each route in token buckets.

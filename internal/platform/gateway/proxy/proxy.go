@@ -32,6 +32,8 @@ type Config struct {
 	// Trusted are the proxies in front of this one, whose X-Forwarded headers are
 	// believed. Everybody else's are replaced.
 	Trusted []netip.Prefix
+
+	Gate Gate // of rules that ask for a login
 }
 
 // Proxy answers requests by the table it was given last.

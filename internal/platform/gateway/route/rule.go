@@ -134,7 +134,18 @@ type Policy struct {
 	Rate      *Rate             // nil is no limit
 	Users     map[string]string // bcrypt hashes by name; nil is no login
 	Realm     string
-	Compress  bool // answers, for clients that want them so
+	Login     *Login // by OpenID Connect; nil is none
+	Compress  bool   // answers, for clients that want them so
+}
+
+// Login says who may come in by logging in elsewhere.
+type Login struct {
+	Issuer                 string // its address, by which it vouches
+	ClientID, ClientSecret string // the app, as the issuer knows it
+	CA                     []byte // PEM, to trust the issuer's address by; empty is the usual ones
+	Scopes                 []string
+	Emails, Groups         []string // who may; none of both is everybody. *@example.com is a whole domain
+	Session                time.Duration
 }
 
 // Rate is how many requests one client may send.

@@ -33,6 +33,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/acme"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/oidc"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/proxy"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/stream"
@@ -104,7 +105,7 @@ func NewWith(cfg gateway.Config, clients watch.Clients, log *slog.Logger) *Serve
 	}
 	s.fronts.byPort, s.fronts.lines = map[int]*front{}, map[*proxy.Line]struct{}{}
 	hold := upstream.HoldConfig{Max: cfg.MaxHeld, Limit: cfg.HoldTime(), Again: time.Second}
-	s.proxy = proxy.New(proxy.Config{Hold: hold, Trusted: cfg.Trusted()}, s.waker, log)
+	s.proxy = proxy.New(proxy.Config{Hold: hold, Trusted: cfg.Trusted(), Gate: oidc.New(log)}, s.waker, log)
 	s.streams = stream.New(stream.Config{
 		Hold: hold, ProxyProtocol: cfg.Proxies(), TLS: s.tls.Load,
 		HTTPS: func(port int, name string) bool { return s.proxy.Table().Serves(port, name) },

@@ -28,6 +28,12 @@ const (
 	annCompress  = prefix + "compress"      // true
 	annHTTPSOnly = prefix + "https-only"    // true: plain HTTP is sent to HTTPS
 	annTimeout   = prefix + "timeout"       // of the whole exchange
+
+	annLogin   = prefix + "oidc"                // a Secret with issuer, client-id and client-secret, and ca.crt where the issuer needs it
+	annEmails  = prefix + "oidc-allowed-emails" // a@example.com, *@example.org; with the next: one of both suffices
+	annGroups  = prefix + "oidc-allowed-groups" // dev, ops
+	annScopes  = prefix + "oidc-scopes"         // openid email profile groups, by default
+	annSession = prefix + "oidc-session"        // how long a login lasts, such as 8h
 )
 
 // extras are what annotations ask for of every rule of a route.
@@ -63,6 +69,7 @@ func (t *translation) annotations(namespace string, a map[string]string, found *
 		annBody:      func(v string) (err error) { p.MaxBody, err = size(v); use = true; return err },
 		annCompress:  func(v string) (err error) { p.Compress, err = strconv.ParseBool(v); use = true; return err },
 		annHTTPSOnly: func(v string) (err error) { p.HTTPSOnly, err = strconv.ParseBool(v); use = true; return err },
+		annLogin:     func(v string) (err error) { p.Login, err = t.login(namespace, v, a); use = true; return err },
 		annTimeout:   func(v string) (err error) { e.timeout, err = time.ParseDuration(v); return err },
 	} {
 		if v, ok := a[key]; ok {
@@ -84,6 +91,11 @@ func (t *translation) annotations(namespace string, a map[string]string, found *
 			found.unsupported("annotation %s: %v", annBurst, err)
 		}
 		p.Rate.Burst = n
+	}
+	for _, key := range []string{annEmails, annGroups, annScopes, annSession} {
+		if _, ok := a[key]; ok && a[annLogin] == "" {
+			found.unsupported("annotation %s: means nothing without %s", key, annLogin)
+		}
 	}
 	if p.Realm = a[annRealm]; p.Realm == "" {
 		p.Realm = namespace

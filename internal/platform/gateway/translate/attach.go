@@ -122,7 +122,7 @@ const ConditionConflicted = "Conflicted"
 func (t *translation) tellConflicts(conflicts []route.Conflict) {
 	told := map[*route.Route]bool{}
 	for _, c := range conflicts {
-		if told[c.Loser] {
+		if told[c.Loser] || sameLogin(c) {
 			continue
 		}
 		told[c.Loser] = true

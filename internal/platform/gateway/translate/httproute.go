@@ -46,6 +46,7 @@ func (t *translation) httpRoute(h *gw.HTTPRoute) {
 		extras.apply(rule)
 		r.Rules = append(r.Rules, rule)
 	}
+	extras.loginPaths(r)
 	parents := t.attach("HTTPRoute", &h.ObjectMeta, &h.Spec.CommonRouteSpec, r, found)
 	if parents != nil || judged(h.Status.Parents) {
 		t.out.Status.HTTPRoutes[types.NamespacedName{Namespace: h.Namespace, Name: h.Name}] = gw.RouteStatus{Parents: parents}

@@ -94,6 +94,7 @@ func (t *translation) ingress(in *networkingv1.Ingress) *route.Route {
 	slices.SortStableFunc(r.Rules, func(a, b *route.Rule) int { return cmp.Compare(empty(a.Host), empty(b.Host)) })
 	slices.Sort(r.Hosts)
 	r.Hosts = slices.Compact(r.Hosts)
+	extras.loginPaths(r)
 	if !found.invalid.ok() {
 		// An Ingress has nowhere to say what is wrong but its answers.
 		for _, rule := range r.Rules {

@@ -235,7 +235,7 @@ spec:
 }
 
 func TestAnAnnotationThatCannotBeReadRefusesTheRoute(t *testing.T) {
-	for key, bad := range map[string]string{annSticky: "moon", annRate: "fast", annBody: "-1", annCompress: "maybe", annAuth: "gone", annTimeout: "soon", annHTTPSOnly: "2"} {
+	for key, bad := range map[string]string{annSticky: "moon", annRate: "fast", annBody: "-1", annCompress: "maybe", annAuth: "gone", annTimeout: "soon", annHTTPSOnly: "2", annLogin: "gone", annSession: "8h"} {
 		t.Run(key, func(t *testing.T) {
 			o := cluster(t)
 			r := object[gw.HTTPRoute](t, "metadata: {name: web, namespace: shop}\nspec: {parentRefs: [{name: sampan, namespace: sampan-system}], rules: [{}]}")

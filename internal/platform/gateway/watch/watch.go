@@ -29,6 +29,7 @@ import (
 	gwclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 	gwinformers "sigs.k8s.io/gateway-api/pkg/client/informers/externalversions"
 
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/oidc"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
 )
@@ -87,7 +88,7 @@ func New(cfg translate.Settings, clients Clients, set *upstream.Set, apply func(
 	}
 	w.kube = informers.NewSharedInformerFactoryWithOptions(clients.Kube, 0, informers.WithTransform(slim))
 	w.gateways = gwinformers.NewSharedInformerFactoryWithOptions(clients.Gateway, 0, gwinformers.WithTransform(slim))
-	for _, kind := range []string{string(corev1.SecretTypeTLS), AuthType} {
+	for _, kind := range []string{string(corev1.SecretTypeTLS), AuthType, oidc.SecretType} {
 		w.secrets = append(w.secrets, informers.NewSharedInformerFactoryWithOptions(clients.Kube, 0, informers.WithTransform(slim),
 			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 				o.FieldSelector = fields.OneTermEqualSelector("type", kind).String()

@@ -212,6 +212,21 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+func TestRoutesTakeWhatTheirAppAsksOfTheGateway(t *testing.T) {
+	a := shop()
+	a.Annotations = map[string]string{"gateway.sampan.dev/oidc": "login", "gateway.sampan.dev/sticky": "client", "example.com/note": "mine"}
+	for sticky, want := range map[bool]string{false: "client", true: "cookie:sampan-web"} {
+		routes, err := Routes(a, gateway, Traffic{Shares: []Share{{"", 1}}, Sticky: sticky}, func(Claim) bool { return false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := routes[0].Annotations
+		if got["gateway.sampan.dev/oidc"] != "login" || got["gateway.sampan.dev/sticky"] != want || got["example.com/note"] != "" {
+			t.Errorf("with a sticky rollout %v the route says %v; want the app's words for the gateway alone", sticky, got)
+		}
+	}
+}
+
 func TestNamesOfRevisionsNeverMeetThoseOfApps(t *testing.T) {
 	a := shop()
 	if got := Name(a, RevisionName(3)); got != "web-r3" {

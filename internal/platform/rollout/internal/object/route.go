@@ -40,8 +40,12 @@ type Traffic struct {
 	Sticky  bool
 }
 
+// gatewayWords begin the annotations that an app's routes take from it: a login,
+// a limit and what else the gateway is asked for.
+const gatewayWords = "gateway.sampan.dev/"
+
 // annotationSticky asks the gateway to keep a client with its choice.
-const annotationSticky = "gateway.sampan.dev/sticky"
+const annotationSticky = gatewayWords + "sticky"
 
 // Claim is an address that an app asks for.
 type Claim struct {
@@ -111,8 +115,17 @@ func httpRoute(app *v1alpha1.App, g Gateway, t Traffic, host string, routes []v1
 		name += "-" + HashData(host)[:8]
 	}
 	h := &gw.HTTPRoute{ObjectMeta: meta(app, name, "")}
+	words := map[string]string{}
+	for k, v := range app.Annotations {
+		if strings.HasPrefix(k, gatewayWords) {
+			words[k] = v
+		}
+	}
 	if t.Sticky {
-		h.Annotations = map[string]string{annotationSticky: "cookie:sampan-" + app.Name}
+		words[annotationSticky] = "cookie:sampan-" + app.Name
+	}
+	if len(words) > 0 {
+		h.Annotations = words
 	}
 	namespace := gw.Namespace(g.Namespace)
 	h.Spec.ParentRefs = []gw.ParentReference{{Name: gw.ObjectName(g.Name), Namespace: &namespace}}
