@@ -24,7 +24,7 @@ func (s *sending) answer() (v verdict, kept bool) {
 	var head int
 	for {
 		for head = http1.End(s.in[:s.have]); head < 0 && s.have < len(s.in) && !http1.Doubtful(s.in[:s.have]); head = http1.End(s.in[:s.have]) {
-			n, err := s.l.wait(s.up, s.in[s.have:])
+			n, err := s.l.wait(s.up, s.in[s.have:], time.Now())
 			if err != nil {
 				return s.broken(err), false
 			}
@@ -64,7 +64,7 @@ func (s *sending) composeHead(body, final bool) []byte {
 	}
 	if final {
 		if !resp.Dated {
-			out = s.l.p.date.appendTo(out)
+			out = s.l.p.date.appendTo(out, s.now)
 		}
 		if body && !resp.Chunked && resp.Length < 0 {
 			out = append(out, "Transfer-Encoding: chunked\r\n"...)
@@ -116,7 +116,7 @@ func (s *sending) sendLength(out, some []byte) (v verdict, kept bool) {
 		return next, kept
 	}
 	for left > 0 {
-		n, err := s.l.wait(s.up, s.in)
+		n, err := s.l.wait(s.up, s.in, time.Now())
 		if err != nil {
 			return end, false
 		}
@@ -144,7 +144,7 @@ func (s *sending) sendChunks(out, some []byte) (v verdict, kept bool) {
 		if done {
 			return next, n == len(some)
 		}
-		got, err := s.l.wait(s.up, s.in)
+		got, err := s.l.wait(s.up, s.in, time.Now())
 		if err != nil {
 			return end, false
 		}
@@ -171,7 +171,7 @@ func (s *sending) sendUntilEnd(out, some []byte) verdict {
 		if _, err := s.l.conn.Write(out); err != nil {
 			return end
 		}
-		n, err := s.l.wait(s.up, in)
+		n, err := s.l.wait(s.up, in, time.Now())
 		switch {
 		case err == io.EOF:
 			_, err = s.l.conn.Write([]byte("0\r\n\r\n"))
@@ -220,7 +220,7 @@ func (s *sending) carefully() verdict {
 		asked.Method = http.MethodHead
 	}
 	begun := bytes.NewReader(bytes.Clone(s.in[:s.have]))
-	in := bufio.NewReader(io.MultiReader(begun, readerFunc(func(b []byte) (int, error) { return s.l.wait(s.up, b) })))
+	in := bufio.NewReader(io.MultiReader(begun, readerFunc(func(b []byte) (int, error) { return s.l.wait(s.up, b, time.Now()) })))
 	resp, err := http.ReadResponse(in, asked)
 	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
 		resp, err = http.ReadResponse(in, asked)

@@ -14,8 +14,7 @@ type dateLine struct {
 	line   []byte
 }
 
-func (d *date) appendTo(out []byte) []byte {
-	now := time.Now()
+func (d *date) appendTo(out []byte, now time.Time) []byte {
 	last := d.last.Load()
 	if last == nil || last.second != now.Unix() {
 		line := append(now.UTC().AppendFormat([]byte("Date: "), http.TimeFormat), "\r\n"...)

@@ -49,7 +49,8 @@ func (l *Line) exchange() verdict {
 	// From here on the request's words must not be looked at: the answer is read
 	// to where they are.
 	last := req.Close || l.draining.Load()
-	s := sending{l: l, backend: b.Port, route: found.Route, text: text, last: last, rest: size < l.have,
+	s := &l.desk.sending
+	*s = sending{l: l, backend: b.Port, route: found.Route, text: text, last: last, rest: size < l.have,
 		again: req.Length == 0 && repeatable(req.Method), head: req.Method == http.MethodHead}
 	v = s.send()
 	if v != doubt {
@@ -132,9 +133,10 @@ type sending struct {
 
 	endpoint *upstream.Endpoint
 	up       *wire.Conn
-	began    time.Time
-	in       []byte // of the answer
-	have     int    // bytes in it
+	began    time.Time // when it was first sent
+	now      time.Time // about; asking costs as much as parsing a head
+	in       []byte    // of the answer
+	have     int       // bytes in it
 }
 
 // send sends the request and answers it. Until something has come back, trouble
@@ -144,6 +146,7 @@ func (s *sending) send() verdict {
 	stats.InFlight.Add(1)
 	defer stats.InFlight.Add(-1)
 	s.began = time.Now()
+	s.now = s.began
 	if s.endpoint = s.backend.Pick(rand.IntN, nil); s.endpoint == nil {
 		return doubt
 	}
@@ -160,7 +163,7 @@ func (s *sending) send() verdict {
 		v, kept := s.answer()
 		s.l.stopWatching() // before the connection is anybody else's
 		if kept {
-			s.endpoint.Keep(s.up, s.began)
+			s.endpoint.Keep(s.up, s.now)
 		} else {
 			s.up.Close()
 		}
@@ -199,7 +202,7 @@ func (s *sending) begin() error {
 		}
 		_, err := s.up.Write(s.text)
 		if err == nil {
-			s.have, err = s.l.wait(s.up, s.in)
+			s.have, err = s.l.wait(s.up, s.in, s.now)
 		}
 		if err == nil {
 			return nil
@@ -214,7 +217,9 @@ func (s *sending) begin() error {
 
 // count counts the answer.
 func (s *sending) count(status int) {
-	s.backend.Service.Stats.Answered(time.Since(s.began), status >= 500)
+	s.now = time.Now()
+	s.l.now = s.now
+	s.backend.Service.Stats.Answered(s.now.Sub(s.began), status >= 500)
 }
 
 // refuse answers in the place of a backend that did not.
@@ -228,7 +233,7 @@ func (s *sending) refuse(err error) verdict {
 	if s.last {
 		out = append(out, "Connection: close\r\n"...)
 	}
-	out = append(s.l.p.date.appendTo(out), "\r\n"...)
+	out = append(s.l.p.date.appendTo(out, s.now), "\r\n"...)
 	if s.head {
 		text = ""
 	}

@@ -13,95 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
 )
-
-// directBench is a bench whose requests come in by a Line as well, at direct.
-type directBench struct {
-	*bench
-	direct   string
-	left     atomic.Int64 // connections that were left to net/http
-	draining atomic.Bool
-}
-
-func newDirectBench(t *testing.T, cfg Config) *directBench {
-	t.Helper()
-	b := &directBench{bench: newBench(t, cfg)}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.direct = l.Addr().String()
-	rest := &leftOver{Listener: l, conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.Serve(b.port, w, r) })}
-	server.Protocols = new(http.Protocols)
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetUnencryptedHTTP2(true)
-	var all sync.WaitGroup
-	all.Go(func() { _ = server.Serve(rest) })
-	var mu sync.Mutex
-	lines := map[*Line]bool{}
-	all.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			line, err := b.NewLine(b.port, c.(*net.TCPConn), &b.draining)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			mu.Lock()
-			lines[line] = true
-			mu.Unlock()
-			all.Go(func() {
-				if c := line.Serve(); c != nil {
-					b.left.Add(1)
-					rest.conns <- c
-				}
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for line := range lines {
-			line.Close()
-		}
-		mu.Unlock()
-		server.Close()
-		all.Wait()
-	})
-	return b
-}
-
-// leftOver is the listener of connections that are left to net/http.
-type leftOver struct {
-	net.Listener
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *leftOver) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *leftOver) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
 
 // script is a backend that answers with given bytes.
 type script struct {
@@ -325,7 +242,7 @@ func TestRequestsMeanTheSameEitherWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newDirectBench(t, Config{})
+			b := newBench(t, Config{})
 			backend := newScript(t, hello, false)
 			p := b.service("web", upstream.HTTP1, backend.addr)
 			table, _ := route.Build([]route.Listener{{Port: b.port, Routes: []*route.Route{{
@@ -338,9 +255,9 @@ func TestRequestsMeanTheSameEitherWay(t *testing.T) {
 			if tt.piece == 0 {
 				tt.piece = 1 << 20
 			}
-			wantTold := talk(t, strings.TrimPrefix(b.url, "http://"), tt.text, tt.methods, tt.piece)
+			wantTold := talk(t, b.standard, tt.text, tt.methods, tt.piece)
 			wantAsked := backend.take()
-			gotTold := talk(t, b.direct, tt.text, tt.methods, tt.piece)
+			gotTold := talk(t, b.addr, tt.text, tt.methods, tt.piece)
 			gotAsked := backend.take()
 			if !reflect.DeepEqual(gotTold, wantTold) {
 				t.Errorf("the client sees\n%s\nand of net/http\n%s", strings.Join(gotTold, "\n"), strings.Join(wantTold, "\n"))
@@ -411,7 +328,7 @@ func TestAnswersMeanTheSameEitherWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newDirectBench(t, Config{})
+			b := newBench(t, Config{})
 			backend := newScript(t, tt.answer, tt.shut)
 			p := b.service("web", upstream.HTTP1, backend.addr)
 			b.rule(&route.Rule{Backends: to(p)})
@@ -421,9 +338,9 @@ func TestAnswersMeanTheSameEitherWay(t *testing.T) {
 				text, methods = lines("HEAD / HTTP/1.1", "Host: web.test"), []string{"HEAD"}
 			}
 			text, methods = text+text, append(methods, methods...)
-			want := talk(t, strings.TrimPrefix(b.url, "http://"), text, methods, 1<<20)
+			want := talk(t, b.standard, text, methods, 1<<20)
 			before := p.Service.Stats.Snapshot()
-			got := talk(t, b.direct, text, methods, 1<<20)
+			got := talk(t, b.addr, text, methods, 1<<20)
 			after := p.Service.Stats.Snapshot()
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("the client sees\n%s\nand of net/http\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -441,13 +358,13 @@ func TestAnswersMeanTheSameEitherWay(t *testing.T) {
 // A connection that the backend closes while it has nothing to do is no failure,
 // whichever request finds that out.
 func TestAKeptConnectionThatWasClosedIsNotMissed(t *testing.T) {
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	backend := newScript(t, hello, true) // closes after each answer, without saying so
 	p := b.service("web", upstream.HTTP1, backend.addr)
 	b.rule(&route.Rule{Backends: to(p)})
 	for _, text := range []string{lines("GET / HTTP/1.1", "Host: web.test"), lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5") + "hello"} {
 		for range 20 {
-			got := talk(t, b.direct, text, []string{"GET"}, 1<<20)
+			got := talk(t, b.addr, text, []string{"GET"}, 1<<20)
 			if !strings.HasPrefix(got[0], "200 ") {
 				t.Fatalf("%q is answered with %s", text, got)
 			}
@@ -459,20 +376,20 @@ func TestAKeptConnectionThatWasClosedIsNotMissed(t *testing.T) {
 }
 
 func TestARequestThatNobodyTakesIsLeft(t *testing.T) {
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	p := b.service("web", upstream.HTTP1, deadAddr(t), newScript(t, hello, false).addr)
 	b.rule(&route.Rule{Backends: to(p)})
 	for range 20 {
-		if got := talk(t, b.direct, lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5")+"hello", []string{"POST"}, 1<<20); !strings.HasPrefix(got[0], "200 ") {
+		if got := talk(t, b.addr, lines("POST / HTTP/1.1", "Host: web.test", "Content-Length: 5")+"hello", []string{"POST"}, 1<<20); !strings.HasPrefix(got[0], "200 ") {
 			t.Fatalf("answered with %s; want that another endpoint is tried", got)
 		}
 	}
 }
 
 func TestADrainingLineAsksToComeBack(t *testing.T) {
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, newScript(t, hello, false).addr))})
-	c, err := net.Dial("tcp", b.direct)
+	c, err := net.Dial("tcp", b.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -497,7 +414,7 @@ func TestADrainingLineAsksToComeBack(t *testing.T) {
 
 func TestALineIsClosedBetweenRequestsOnly(t *testing.T) {
 	began, finish := make(chan struct{}), make(chan struct{})
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, _ *http.Request) {
 		close(began)
 		<-finish
@@ -548,7 +465,7 @@ func TestALineIsClosedBetweenRequestsOnly(t *testing.T) {
 // with it, and is not the backend's failure.
 func TestAClientThatHangsUpFreesTheBackend(t *testing.T) {
 	gone := make(chan struct{})
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	p := b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stream" {
 			_, _ = io.WriteString(w, "first")
@@ -560,7 +477,7 @@ func TestAClientThatHangsUpFreesTheBackend(t *testing.T) {
 	b.rule(&route.Rule{Backends: to(p)})
 	for _, path := range []string{"/silent", "/stream"} {
 		before := p.Service.Stats.Snapshot()
-		c, err := net.Dial("tcp", b.direct)
+		c, err := net.Dial("tcp", b.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -580,7 +497,7 @@ func TestAClientThatHangsUpFreesTheBackend(t *testing.T) {
 }
 
 func TestAnAnswerMayTakeItsTime(t *testing.T) {
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, r *http.Request) {
 		for i := range 3 {
 			time.Sleep(patienceMost + 50*time.Millisecond)
@@ -590,19 +507,19 @@ func TestAnAnswerMayTakeItsTime(t *testing.T) {
 	})))})
 	text := lines("GET / HTTP/1.1", "Host: web.test")
 	// The second is sent while the first is waited for.
-	got := talk(t, b.direct, text+text, []string{"GET", "GET"}, 1<<20)
+	got := talk(t, b.addr, text+text, []string{"GET", "GET"}, 1<<20)
 	if len(got) != 3 || !strings.Contains(got[0], `"012"`) || !strings.Contains(got[1], `"012"`) || got[2] != "open" {
 		t.Errorf("answers = %s; want 012 twice", got)
 	}
 }
 
 func TestOtherProtocolsAreLeft(t *testing.T) {
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, says("hello"))))})
 	tr := &http.Transport{Protocols: new(http.Protocols)}
 	tr.Protocols.SetUnencryptedHTTP2(true)
 	defer tr.CloseIdleConnections()
-	req, _ := http.NewRequest("GET", "http://"+b.direct, nil)
+	req, _ := http.NewRequest("GET", "http://"+b.addr, nil)
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
@@ -615,21 +532,21 @@ func TestOtherProtocolsAreLeft(t *testing.T) {
 
 // A trusted proxy in front is believed, which only net/http's way knows how to.
 func TestWhatATrustedProxySaysIsKept(t *testing.T) {
-	b := newDirectBench(t, Config{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	b := newBench(t, Config{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	backend := newScript(t, hello, false)
 	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, backend.addr))})
-	talk(t, b.direct, lines("GET / HTTP/1.1", "Host: web.test", "X-Forwarded-For: 192.0.2.1"), []string{"GET"}, 1<<20)
+	talk(t, b.addr, lines("GET / HTTP/1.1", "Host: web.test", "X-Forwarded-For: 192.0.2.1"), []string{"GET"}, 1<<20)
 	if asked := backend.take(); len(asked) != 1 || !strings.Contains(asked[0], "X-Forwarded-For:[192.0.2.1, 127.0.0.1]") {
 		t.Errorf("the backend sees %s; want both addresses", asked)
 	}
 }
 
 func TestWeightsDivideDirectRequests(t *testing.T) {
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	old, next := b.service("old", upstream.HTTP1, newScript(t, hello, false).addr), b.service("new", upstream.HTTP1, newScript(t, strings.ReplaceAll(hello, "hello", "HELLO"), false).addr)
 	b.rule(&route.Rule{Backends: []route.Backend{{Weight: 80, Port: old}, {Weight: 20, Port: next}}})
 	const n = 500
-	got := talk(t, b.direct, strings.Repeat(lines("GET / HTTP/1.1", "Host: web.test"), n), slices.Repeat([]string{"GET"}, n), 1<<20)
+	got := talk(t, b.addr, strings.Repeat(lines("GET / HTTP/1.1", "Host: web.test"), n), slices.Repeat([]string{"GET"}, n), 1<<20)
 	came := strings.Count(strings.Join(got, ""), "HELLO")
 	if len(got) != n+1 || came < n/10 || came > n*3/10 {
 		t.Errorf("%d of %d answers are of the backend with a weight of 20 in 100", came, len(got)-1)
@@ -642,7 +559,7 @@ func TestALargeAnswerIsWhole(t *testing.T) {
 	for i := range body {
 		body[i] = byte(i * i >> 7)
 	}
-	b := newDirectBench(t, Config{})
+	b := newBench(t, Config{})
 	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, app(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/length" {
 			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
@@ -650,7 +567,7 @@ func TestALargeAnswerIsWhole(t *testing.T) {
 		_, _ = w.Write(body)
 	})))})
 	for _, path := range []string{"/length", "/chunks"} {
-		resp, err := http.Get("http://" + b.direct + path)
+		resp, err := http.Get("http://" + b.addr + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,9 +40,10 @@ type Line struct {
 	state    atomic.Int32
 
 	desk    *desk
-	have    int    // bytes in desk.in
-	vouched []byte // the fields about the client, made for its first request
-	watch   *watch // of the client, while an answer takes long
+	have    int       // bytes in desk.in
+	now     time.Time // of its last answer
+	vouched []byte    // the fields about the client, made for its first request
+	watch   *watch    // of the client, while an answer takes long
 }
 
 // The states of a Line: it can be closed between requests only.
@@ -58,6 +59,7 @@ type desk struct {
 	in, out [8 << 10]byte
 	req     http1.Request
 	resp    http1.Response
+	sending sending
 }
 
 func newDesk() any { return new(desk) }
@@ -70,7 +72,7 @@ func (p *Proxy) NewLine(port int, c *net.TCPConn, draining *atomic.Bool) (*Line,
 		return nil, err
 	}
 	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
-	return &Line{p: p, port: port, conn: conn, client: peer.Addr().Unmap(), draining: draining}, nil
+	return &Line{p: p, port: port, conn: conn, client: peer.Addr().Unmap(), draining: draining, now: time.Now()}, nil
 }
 
 // Serve answers requests until one is for net/http, and returns the connection
@@ -123,7 +125,7 @@ func (l *Line) await(first bool) bool {
 	if first {
 		least, most = firstLeast, firstMost
 	}
-	l.conn.Within(time.Now(), least, most)
+	l.conn.Within(l.now, least, most)
 	l.state.Store(idle)
 	n, err := l.conn.Receive(l)
 	if !l.state.CompareAndSwap(idle, busy) || err != nil {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -24,37 +23,6 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
 )
-
-// bench is a Proxy behind a real listener, with Services that exist only here.
-type bench struct {
-	*Proxy
-	t     *testing.T
-	set   *upstream.Set
-	url   string
-	port  int
-	wakes chan string
-}
-
-type wakeTo chan string
-
-func (w wakeTo) Wake(namespace, app string) { w <- namespace + "/" + app }
-
-func newBench(t *testing.T, cfg Config) *bench {
-	t.Helper()
-	if cfg.Hold.Limit == 0 {
-		cfg.Hold = upstream.HoldConfig{Max: 10, Limit: 5 * time.Second, Again: time.Second}
-	}
-	b := &bench{t: t, set: upstream.NewSet(NewTransport), wakes: make(chan string, 100)}
-	b.Proxy = New(cfg, wakeTo(b.wakes), slog.New(slog.NewTextHandler(io.Discard, nil)))
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { b.Serve(b.port, w, r) }))
-	s.Config.Protocols = new(http.Protocols)
-	s.Config.Protocols.SetHTTP1(true)
-	s.Config.Protocols.SetUnencryptedHTTP2(true)
-	s.Start()
-	t.Cleanup(func() { s.Close(); b.Wait() })
-	b.url, b.port = s.URL, s.Listener.Addr().(*net.TCPAddr).Port
-	return b
-}
 
 // service makes a Service whose endpoints are at addrs.
 func (b *bench) service(name string, protocol upstream.Protocol, addrs ...string) *upstream.Port {

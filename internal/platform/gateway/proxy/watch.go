@@ -20,10 +20,10 @@ type watch struct {
 }
 
 // wait reads from a backend. When that takes long it begins to watch the client,
-// whose going ends the wait.
-func (l *Line) wait(up *wire.Conn, b []byte) (int, error) {
+// whose going ends the wait. now is about now.
+func (l *Line) wait(up *wire.Conn, b []byte, now time.Time) (int, error) {
 	if l.watch == nil {
-		up.Within(time.Now(), patienceLeast, patienceMost)
+		up.Within(now, patienceLeast, patienceMost)
 	}
 	n, err := up.Read(b)
 	if n == 0 && l.watch == nil && errors.Is(err, os.ErrDeadlineExceeded) {
