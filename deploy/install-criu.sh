@@ -35,7 +35,8 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 candidate=$(apt-cache policy criu 2>/dev/null | sed -n 's/^ *Candidate: *//p')
 if [ -n "$candidate" ] && [ "$candidate" != "(none)" ] && dpkg --compare-versions "$candidate" ge "$oldest"; then
-	exec "$(dirname "$0")/install-packages.sh" criu
+	"$(dirname "$0")/install-packages.sh" criu
+	exit
 fi
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null | grep '/debian/*$' | head -n 1)
