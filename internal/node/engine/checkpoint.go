@@ -107,7 +107,11 @@ func (e *Engine) checkpoint(ctx context.Context, c *ctr, rec Container, location
 			return err
 		}
 	}
-	return writeWhole(ctx, dir, location)
+	if err := writeWhole(ctx, dir, location); err != nil {
+		return err
+	}
+	e.log.Info("checkpoint taken", "pod", rec.PodID, "container", rec.ID, "archive", location, "took", time.Since(at))
+	return nil
 }
 
 // dropWork removes what a checkpoint was made of. When its keeper died over it,
