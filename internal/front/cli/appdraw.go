@@ -37,7 +37,7 @@ func (a *app) draw(app *client.App, paint ink, columns int) string {
 	if len(app.Status.Revisions) > 0 {
 		a.drawRevisions(app, paint, line)
 	}
-	a.drawFacts(app, paint, line)
+	a.drawFacts(app, paint, columns, line)
 	if columns == 0 {
 		return b.String()
 	}
@@ -141,36 +141,79 @@ func dots(r client.AppRevision, paint ink) string {
 	return paint(r.Role, strings.Repeat("●", ready)) + paint("quiet", strings.Repeat("○", r.Replicas-ready))
 }
 
-// drawFacts says in words what the branches cannot.
-func (a *app) drawFacts(app *client.App, paint ink, line func(string)) {
+// drawFacts says in words what the branches cannot. Words that are too many for
+// the columns go on in the next line: it is the end of an error that tells most.
+func (a *app) drawFacts(app *client.App, paint ink, columns int, line func(string)) {
 	line("")
-	fact := func(key, value string) {
-		if value != "" {
-			label := a.text.get("app.fact." + key)
-			line(label + strings.Repeat(" ", max(1, 10-width(label))) + value)
+	const indent = 10
+	fact := func(label, meaning, value string) {
+		for i, part := range wrap(value, columns-indent) {
+			if i > 0 {
+				label = ""
+			}
+			line(label + strings.Repeat(" ", max(1, indent-width(label))) + paint(meaning, part))
 		}
 	}
+	label := func(key string) string { return a.text.get("app.fact." + key) }
 	s := app.Status
-	scale := s.Copies
-	if s.ScaleReason != "" {
-		scale += "  " + s.ScaleReason
+	fact(label("copies"), "", strings.TrimSpace(s.Copies+"  "+s.ScaleReason))
+	fact(label("schedule"), "", app.Spec.Schedule)
+	if s.Config > 0 {
+		config := versionName(s.Config)
+		if s.LiveConfig != s.Config && s.Live != "" {
+			config += "  " + a.text.get("app.config.other", s.Live, versionName(s.LiveConfig))
+		}
+		fact(label("config"), "", config)
 	}
-	fact("copies", strings.TrimSpace(scale))
-	fact("schedule", app.Spec.Schedule)
 	if r := s.Rollout; r != nil {
-		fact("rollout", a.rollout(app))
-		if r.Message != "" && !strings.Contains(app.Condition("Degraded").Message, r.Message) {
-			line(strings.Repeat(" ", 10) + r.Message)
+		fact(label("rollout"), "", a.rollout(app))
+		// That it waits for a person is said already.
+		if r.Paused != "step" && r.Paused != "user" && !strings.Contains(app.Condition("Degraded").Message, r.Message) {
+			fact("", "", r.Message)
 		}
 	}
 	for _, kind := range []string{"Degraded", "RouteConflict"} {
 		if c := app.Condition(kind); c.Status == "True" {
-			fact("wrong", paint("bad", c.Reason+": "+c.Message))
+			fact(label("wrong"), "bad", c.Reason+": "+c.Message)
 		}
 	}
 	if c := app.Condition("Ready"); c.Status == "False" && app.Condition("Degraded").Status != "True" {
-		fact("waits", c.Message)
+		fact(label("waits"), "", c.Message)
 	}
+}
+
+// wrap breaks a text between words into lines of so many columns. A word that is
+// longer is broken, and no columns break nothing.
+func wrap(s string, columns int) []string {
+	if s == "" {
+		return nil
+	}
+	if columns <= 0 {
+		return []string{s}
+	}
+	var lines []string
+	for width(s) > columns {
+		end, space, n := 0, 0, 0
+		for i, r := range s {
+			if n += width(string(r)); n > columns && i > 0 {
+				end = i
+				break
+			}
+			if r == ' ' {
+				space = i
+			}
+		}
+		switch {
+		case end == 0: // one character that is too wide
+			return append(lines, s)
+		case s[end] == ' ':
+		case space > 0:
+			end = space
+		}
+		lines = append(lines, strings.TrimRight(s[:end], " "))
+		s = strings.TrimLeft(s[end:], " ")
+	}
+	return append(lines, s)
 }
 
 // rollout says how far the rollout is.

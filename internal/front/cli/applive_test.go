@@ -101,3 +101,25 @@ func TestKeysOfTheLivePicture(t *testing.T) {
 		t.Errorf("after m: %q", got)
 	}
 }
+
+func TestWordsThatAreTooManyGoOnBelow(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text    string
+		columns int
+		want    string
+	}{
+		"between words":             {"one two three", 8, "one two|three"},
+		"at the very end":           {"one two", 7, "one two"},
+		"a word that is too long":   {"a 0123456789", 5, "a|01234|56789"},
+		"wide characters":           {"镜像没有拉到", 6, "镜像没|有拉到"},
+		"without a limit":           {"one two three", 0, "one two three"},
+		"a limit that fits nothing": {"镜像", 1, "镜|像"},
+		"nothing":                   {"", 10, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := strings.Join(wrap(tt.text, tt.columns), "|"); got != tt.want {
+				t.Errorf("wrap = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
