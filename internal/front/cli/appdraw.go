@@ -160,17 +160,18 @@ func (a *app) drawFacts(app *client.App, paint ink, columns int, line func(strin
 	fact(label("schedule"), "", app.Spec.Schedule)
 	if s.Config > 0 {
 		config := versionName(s.Config)
-		if s.LiveConfig != s.Config && s.Live != "" {
+		switch {
+		case s.Live == "" || s.LiveConfig == s.Config:
+		case s.LiveConfig == 0:
+			config += "  " + a.text.get("app.config.otherless", s.Live)
+		default:
 			config += "  " + a.text.get("app.config.other", s.Live, versionName(s.LiveConfig))
 		}
 		fact(label("config"), "", config)
 	}
 	if r := s.Rollout; r != nil {
 		fact(label("rollout"), "", a.rollout(app))
-		// That it waits for a person is said already.
-		if r.Paused != "step" && r.Paused != "user" && !strings.Contains(app.Condition("Degraded").Message, r.Message) {
-			fact("", "", r.Message)
-		}
+		fact("", "", unsaid(r, app.Condition("Degraded").Message))
 	}
 	for _, kind := range []string{"Degraded", "RouteConflict"} {
 		if c := app.Condition(kind); c.Status == "True" {
@@ -180,6 +181,18 @@ func (a *app) drawFacts(app *client.App, paint ink, columns int, line func(strin
 	if c := app.Condition("Ready"); c.Status == "False" && app.Condition("Degraded").Status != "True" {
 		fact(label("waits"), "", c.Message)
 	}
+}
+
+// unsaid is what a rollout's message says beside what else is shown: that it
+// waits for a person, and what is wrong.
+func unsaid(r *client.AppRollout, wrong string) string {
+	if r.Paused == "step" || r.Paused == "user" || strings.Contains(wrong, r.Message) {
+		return ""
+	}
+	if wrong == "" {
+		return r.Message
+	}
+	return strings.TrimSuffix(strings.ReplaceAll(r.Message, wrong, ""), ": ")
 }
 
 // wrap breaks a text between words into lines of so many columns. A word that is
