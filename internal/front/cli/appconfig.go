@@ -39,6 +39,15 @@ func (a *app) kubeOfEnvironment() (*client.Kube, error) {
 	return k, err
 }
 
+// readApp reads an app. That it is not there is said of the environment.
+func (a *app) readApp(ctx context.Context, k *client.Kube, name string, app *client.App) error {
+	err := k.Get(ctx, client.AppPath(k.Namespace, name), app)
+	if err = a.appError(err, name); err != nil && a.environment != "" {
+		return fmt.Errorf("%s: %w", k.Namespace, err)
+	}
+	return err
+}
+
 // configuration is what the cloud remembers of an app's configuration.
 type configuration struct {
 	app       client.App
@@ -49,8 +58,8 @@ type configuration struct {
 // readConfiguration reads an app, its versions and its revisions.
 func (a *app) readConfiguration(ctx context.Context, k *client.Kube, name string) (configuration, error) {
 	var c configuration
-	if err := k.Get(ctx, client.AppPath(k.Namespace, name), &c.app); err != nil {
-		return c, a.appError(err, name)
+	if err := a.readApp(ctx, k, name, &c.app); err != nil {
+		return c, err
 	}
 	var list client.Items[json.RawMessage]
 	if err := k.Get(ctx, client.Selecting(client.RevisionPath(k.Namespace, ""), client.LabelApp, name), &list); err != nil {

@@ -69,8 +69,8 @@ func (a *app) edit(ctx context.Context, name string, edits []edit, cause string,
 		return err
 	}
 	var app client.App
-	if err := k.Get(ctx, client.AppPath(k.Namespace, name), &app); err != nil {
-		return a.appError(err, name)
+	if err := a.readApp(ctx, k, name, &app); err != nil {
+		return err
 	}
 	w, changed, err := a.changeOwn(ctx, k, &app, edits, cause)
 	if err != nil {

@@ -34,9 +34,9 @@ func (p *pass) readSources(ctx context.Context) error {
 	}
 	p.sources = sources{has: map[string]client.Object{}}
 	own := object.OwnRef(p.app)
-	// The cache knows without content what is there.
+	// Most apps have none, which the cache knows without asking.
 	known := metadataOf("Secret")
-	err = p.Get(ctx, types.NamespacedName{Namespace: p.app.Namespace, Name: own.Name}, known)
+	err = p.known.Get(ctx, types.NamespacedName{Namespace: p.app.Namespace, Name: own.Name}, known)
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 type reconciler struct {
 	client.Client
 	direct   client.Reader // past the cache, for what is not in it
+	known    client.Reader // the cache, for that of which it has no content
 	scheme   *runtime.Scheme
 	cfg      Config
 	log      *slog.Logger

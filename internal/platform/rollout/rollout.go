@@ -137,7 +137,7 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	}
 	history := counter.NewHistory()
 	r := &reconciler{
-		Client: mgr.GetClient(), direct: mgr.GetAPIReader(), scheme: scheme, cfg: c.cfg, log: c.log,
+		Client: mgr.GetClient(), direct: mgr.GetAPIReader(), known: mgr.GetCache(), scheme: scheme, cfg: c.cfg, log: c.log,
 		gateway: object.Gateway{Namespace: c.cfg.GatewayNamespace, Name: c.cfg.GatewayName, Domain: c.cfg.Domain},
 		events:  mgr.GetEventRecorder("sampan"), history: history, judge: c.cfg.Judge, scalers: newScalers(),
 		measured: newMeasured(conn, &http.Client{Timeout: 2 * time.Second}), digests: &digests{}, now: time.Now,

@@ -66,7 +66,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		WithIndex(&corev1.Event{}, indexAbout, func(o client.Object) []string {
 			return []string{string(o.(*corev1.Event).InvolvedObject.UID)}
 		}).WithObjects(objects...).Build()
-	w.r.Client, w.r.direct = w.c, w.c
+	w.r.Client, w.r.direct, w.r.known = w.c, w.c, w.c
 	return w
 }
 
