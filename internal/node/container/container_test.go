@@ -15,6 +15,7 @@ func TestNative(t *testing.T) { containertest.Run(t, "", "") }
 func TestStock(t *testing.T) {
 	for _, name := range []string{"runc", "crun"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path, err := exec.LookPath(name)
 			if err != nil {
 				t.Skipf("%s is not installed", name)
