@@ -260,6 +260,28 @@ var crashes = map[string]func(*testing.T, *Node){
 			checkLines(t, n.Log(spec.Log), count)
 		}
 	},
+	"a start that the keeper's death cuts short leaves nothing": func(t *testing.T, n *Node) {
+		for i := range 6 {
+			spec := n.Spec("exit", "7")
+			started := make(chan error, 1)
+			go func() {
+				_, err := n.Runtime.Start(t.Context(), spec)
+				started <- err
+			}()
+			time.Sleep(time.Duration(1+i*i*3) * time.Millisecond)
+			n.KillKeeper()
+			if err := <-started; err != nil {
+				n.Until("it can be repeated", func() bool { _, err := n.Runtime.Start(t.Context(), spec); return err == nil })
+			}
+			if st := n.WaitFor(spec.ID); st.Code != 7 {
+				t.Errorf("killed after %d ms: %+v, want code 7", 1+i*i*3, st)
+			}
+			n.must(n.Delete(t.Context(), spec.ID))
+			if _, err := os.Stat(cgroupDir(spec)); !os.IsNotExist(err) {
+				t.Errorf("killed after %d ms: its cgroup is left: %v", 1+i*i*3, err)
+			}
+		}
+	},
 }
 
 // killBoth ends the daemon's side abruptly, as far as a test can, and the keeper.

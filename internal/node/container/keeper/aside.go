@@ -23,6 +23,16 @@ const (
 	unifiedRoot = cgroupRoot + "/unified"
 )
 
+// aside is the command by which Aside runs another. makes says that this makes a
+// process of the container.
+func aside(group string, makes bool, args []string) (string, []string) {
+	how := asideStays
+	if makes {
+		how = asideJoins
+	}
+	return "/proc/self/exe", append([]string{os.Args[0], AsideWord, group, how}, args...)
+}
+
 // Aside runs a program that does not see the v2 side of a hybrid machine's
 // cgroups: args are the container's cgroup, whether to join it there, the program
 // and its arguments. What else it mounts or unmounts is as if it were the caller's: the mounts of its

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -46,11 +48,15 @@ func (k *Keeper) runStock(rec record, makes bool, stdio [3]int, args ...string) 
 	}
 	args = append([]string{path}, args...)
 	if rec.Aside != "" {
-		how := asideStays
-		if makes {
-			how = asideJoins
-		}
-		path, args = "/proc/self/exe", append([]string{filepath.Base(os.Args[0]), AsideWord, rec.Aside, how}, args...)
+		path, args = aside(rec.Aside, makes, args)
+	}
+	attr := os.ProcAttr{Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
+	if makes {
+		// What it makes is nobody's if the keeper dies meanwhile. The kernel means
+		// the death of the thread that starts it.
+		attr.Sys = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 	}
 	files := openFiles(stdio[:])
 	defer files.close()
@@ -64,12 +70,11 @@ func (k *Keeper) runStock(rec record, makes bool, stdio [3]int, args ...string) 
 			files[i] = null
 		}
 	}
+	attr.Files = files
 	var p *os.Process
 	err = k.reaper.birth(func() (int, error) {
 		var err error
-		p, err = os.StartProcess(path, args, &os.ProcAttr{
-			Dir: "/", Files: files, Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-		})
+		p, err = os.StartProcess(path, args, &attr)
 		if err != nil {
 			return 0, err
 		}
