@@ -45,20 +45,24 @@ func (r *Runtime) start(ctx context.Context, spec Spec) (_ Status, err error) {
 			r.forget(u)
 		}
 	}()
+	if err = r.intend(spec.ID, cgroupPath(spec)); err != nil {
+		return Status{}, err
+	}
+	made := spec.Runtime != "" // a stock runtime makes the cgroup; one that is killed may leave it
+	defer func() {
+		if err != nil && made {
+			r.deleteCgroup(ctx, spec)
+		} else {
+			r.settled(spec.ID)
+		}
+	}()
 	var joins []*os.File
 	if spec.Runtime == "" {
-		var group *cgroup.Group
-		if group, joins, err = r.makeCgroup(ctx, spec, &req); err != nil {
+		if joins, err = r.makeCgroup(ctx, spec, &req); err != nil {
 			return Status{}, err
 		}
+		made = true
 		defer closeFiles(joins)
-		defer func() {
-			if err != nil {
-				r.deleteCgroup(ctx, spec.ID, group)
-			} else {
-				r.settled(spec.ID)
-			}
-		}()
 	}
 	if spec.Restore != nil {
 		if err = r.restoring(ctx, spec, &req); err != nil {
@@ -96,26 +100,21 @@ func (r *Runtime) survived(ctx context.Context, id string, held *wire.Held, died
 
 // makeCgroup makes the container's cgroup and says in req where it is. The files
 // are for its process to join it.
-func (r *Runtime) makeCgroup(ctx context.Context, spec Spec, req *wire.Start) (*cgroup.Group, []*os.File, error) {
-	if err := r.intend(spec.ID, cgroupPath(spec)); err != nil {
-		return nil, nil, err
-	}
+func (r *Runtime) makeCgroup(ctx context.Context, spec Spec, req *wire.Start) ([]*os.File, error) {
 	group, err := r.cfg.Cgroups.Create(ctx, cgroupPath(spec), spec.OCI.Linux.Resources)
 	if err != nil {
-		r.settled(spec.ID)
-		return nil, nil, err
+		return nil, err
 	}
 	joins, err := joinFiles(group)
 	if err != nil {
-		r.deleteCgroup(ctx, spec.ID, group)
-		return nil, nil, err
+		return nil, errors.Join(err, group.Delete(context.WithoutCancel(ctx)))
 	}
 	req.Cgroup = group.Path()
 	for name, dir := range group.Shown() {
 		req.CgroupMounts = append(req.CgroupMounts, wire.CgroupMount{Name: name, Source: dir})
 		req.Cgroups = append(req.Cgroups, dir)
 	}
-	return group, joins, nil
+	return joins, nil
 }
 
 // check refuses what no path can run, before anything is made.
@@ -215,14 +214,14 @@ func (r *Runtime) undo(ctx context.Context, id string) {
 
 // deleteCgroup removes the cgroup of a failed start, whatever becomes of the
 // caller.
-func (r *Runtime) deleteCgroup(ctx context.Context, id string, group *cgroup.Group) {
+func (r *Runtime) deleteCgroup(ctx context.Context, spec Spec) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if err := group.Delete(ctx); err != nil {
-		r.log.Warn("cgroup left behind", "cgroup", group.Path(), "err", err)
+	if err := r.cfg.Cgroups.Remove(ctx, cgroupPath(spec)); err != nil {
+		r.log.Warn("cgroup left behind", "cgroup", cgroupPath(spec), "err", err)
 		return
 	}
-	r.settled(id)
+	r.settled(spec.ID)
 }
 
 // Delete forgets an ended container and removes its cgroup. Deleting an unknown

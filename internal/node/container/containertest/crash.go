@@ -271,6 +271,9 @@ var crashes = map[string]func(*testing.T, *Node){
 			time.Sleep(time.Duration(1+i*i*3) * time.Millisecond)
 			n.KillKeeper()
 			if err := <-started; err != nil {
+				if _, err := os.Stat(cgroupDir(spec)); !os.IsNotExist(err) {
+					t.Errorf("killed after %d ms: its cgroup is left: %v", 1+i*i*3, err)
+				}
 				n.Until("it can be repeated", func() bool { _, err := n.Runtime.Start(t.Context(), spec); return err == nil })
 			}
 			if st := n.WaitFor(spec.ID); st.Code != 7 {
