@@ -69,6 +69,7 @@ func (b *box) makePipe(name streamName) (read, theirs int, err error) {
 	if read, err = openPipe(path); err != nil {
 		return -1, -1, err
 	}
+	read = apart(read)
 	theirs, err = unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		unix.Close(read)

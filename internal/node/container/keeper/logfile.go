@@ -37,10 +37,11 @@ func openLog(cfg wire.Log, log *slog.Logger, tell func(wire.LogTrouble)) (*logFi
 func (l *logFile) open() error {
 	// Not O_APPEND: the journal names the offset of what is being written, and
 	// the kernel ignores offsets then.
-	f, err := os.OpenFile(l.Path, os.O_CREATE|os.O_WRONLY, 0o640)
+	low, err := os.OpenFile(l.Path, os.O_CREATE|os.O_WRONLY, 0o640)
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
+	f := os.NewFile(uintptr(take(low)), l.Path)
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()

@@ -21,7 +21,7 @@ func (k *Keeper) startNative(req wire.Start, joins []int, stdio [3]int) (process
 	r := launch.Request{
 		ID: req.ID, Spec: req.OCI, Root: launch.Rootfs(req.Root), Seccomp: asFilter(req.Filter, req.FilterFlags),
 		Cgroups: files[:len(joins)], Stdin: files[len(joins)], Stdout: files[len(joins)+1], Stderr: files[len(joins)+2],
-		Terminal: req.OCI.Process.Terminal,
+		Terminal: req.OCI.Process.Terminal, Private: firstOwn(),
 	}
 	for _, m := range req.CgroupMounts {
 		r.CgroupMounts = append(r.CgroupMounts, launch.CgroupMount(m))
@@ -112,8 +112,9 @@ func (l fileList) close() {
 	}
 }
 
-// take makes a file a plain descriptor that the caller closes.
+// take makes a file a plain descriptor, one of the keeper's own, that the caller
+// closes.
 func take(f *os.File) int {
 	defer f.Close()
-	return dupAll([]int{int(f.Fd())})[0]
+	return apart(dupAll([]int{int(f.Fd())})[0])
 }

@@ -151,7 +151,7 @@ func (b *box) makeStdio(stdin, terminal bool) (theirs [3]int, outputs map[stream
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 		return theirs, outputs, fmt.Errorf("make input pipe: %w", err)
 	}
-	theirs[0], b.stdin = ends[0], ends[1]
+	theirs[0], b.stdin = ends[0], apart(ends[1])
 	return theirs, outputs, nil
 }
 

@@ -134,6 +134,9 @@ func (l *launcher) enterNamespaces(args *cloneArgs) (nested *int32) {
 	return nested
 }
 
+// nests tells whether a child of the child becomes the process.
+func (l *launcher) nests() bool { return l.users != nil || l.ns.pid != nil }
+
 // nest makes the rest of the table run in a child of the child. A PID namespace
 // is entered by children only, and one that is to belong to a user namespace has
 // to be made from within it; both would otherwise happen to the parent's thread.
@@ -143,14 +146,15 @@ func (l *launcher) enterNamespaces(args *cloneArgs) (nested *int32) {
 func (l *launcher) nest(args *cloneArgs) *int32 {
 	args.flags |= unix.CLONE_FILES
 	pidfd := place(l.table, int32(-1))
-	inner := cloneArgs{
+	l.inner = place(l.table, cloneArgs{
 		flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
 		pidfd: uint64(uintptr(unsafe.Pointer(pidfd))),
-	}
+	})
 	if l.ns.fresh&unix.CLONE_NEWPID != 0 {
-		inner.flags |= unix.CLONE_NEWPID
+		l.inner.flags |= unix.CLONE_NEWPID
 	}
-	l.call("clone3", "process", unix.SYS_CLONE3, put(l.table, inner), unsafe.Sizeof(inner))
+	l.call("clone3", "process", unix.SYS_CLONE3, uintptr(unsafe.Pointer(l.inner)), unsafe.Sizeof(*l.inner))
+	l.leaveBehind()
 	return pidfd
 }
 
