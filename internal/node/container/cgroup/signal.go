@@ -64,12 +64,15 @@ func (g *Group) Signal(sig unix.Signal) error {
 // meanwhile, and returns when the group has none or ctx ends. A frozen group is
 // thawed: the frozen do not die.
 func (g *Group) Kill(ctx context.Context) error {
+	dying := false
 	if h := g.m.unified(); h != nil {
 		// The kernel's own, since 5.14. On hybrid machines it reaches only those
 		// that are in this hierarchy too; the loop below finds the others.
-		if err := writeFile(g.dir(h), "cgroup.kill", "1"); err != nil && !errors.Is(err, unix.ENOENT) {
+		err := writeFile(g.dir(h), "cgroup.kill", "1")
+		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("kill cgroup %s: %w", g.Path(), err)
 		}
+		dying = err == nil
 	}
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		pids, err := g.Procs()
@@ -78,20 +81,32 @@ func (g *Group) Kill(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		// Who is frozen cannot start others between the list and the signal.
-		frozen := g.freeze(true)
-		if err := g.Signal(unix.SIGKILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, g.freeze(false))
+		// At first those that the kernel has killed are given a moment to end.
+		if !dying {
+			if err := g.killEach(); err != nil {
+				return err
+			}
 		}
-		if err := g.freeze(false); err != nil && frozen == nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("kill cgroup %s: thaw: %w", g.Path(), err)
-		}
+		dying = false
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("kill cgroup %s: %d processes do not end: %w", g.Path(), len(pids), ctx.Err())
 		case <-time.After(wait):
 		}
 	}
+}
+
+// killEach kills one process after the other. Who is frozen cannot start others
+// between the list and the signal.
+func (g *Group) killEach() error {
+	frozen := g.freeze(true)
+	if err := g.Signal(unix.SIGKILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, g.freeze(false))
+	}
+	if err := g.freeze(false); err != nil && frozen == nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("kill cgroup %s: thaw: %w", g.Path(), err)
+	}
+	return nil
 }
 
 // Freeze stops all processes of the group until Thaw, and returns when they
