@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -24,7 +23,7 @@ func (b *bench) apps(ctx context.Context) error {
 
 // gateway measures the gateway alone against other proxies.
 func (b *bench) gateway(ctx context.Context) (err error) {
-	if !b.wants("gateway-throughput", "gateway-cpu", "gateway-latency", "gateway-idle", "gateway-routes") {
+	if !b.wants("gateway-throughput", "gateway-cpu", "gateway-latency", "gateway-idle", "gateway-held", "gateway-routes") {
 		return nil
 	}
 	b.say("building and starting the proxies")
@@ -33,7 +32,7 @@ func (b *bench) gateway(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	for _, measured := range []func(context.Context, *peer.Web) error{b.throughput, b.latency, b.idleConnections, b.routeChanges} {
+	for _, measured := range []func(context.Context, *peer.Web) error{b.throughput, b.latency, b.idleConnections, b.held, b.routeChanges} {
 		if err := measured(ctx, w); err != nil {
 			return err
 		}
@@ -182,68 +181,4 @@ func (b *bench) routeChanges(ctx context.Context, w *peer.Web) (err error) {
 		f.Rows[0].Values = nil
 	}
 	return b.show(f)
-}
-
-// idleConnections is what a connection costs that is kept and not used.
-func (b *bench) idleConnections(ctx context.Context, w *peer.Web) error {
-	f := b.figure("gateway-idle")
-	if !b.wants(f.Name) {
-		return nil
-	}
-	all := b.proxies(ctx, w)
-	defer closeProxies(all)
-	for i, p := range all {
-		row := measure.Row{Who: p.who}
-		n := idleConnections
-		if p.who == "haproxy" || p.who == "nginx" {
-			n, row.Note = n/4, "a quarter of the connections"
-		}
-		b.say("%s: %d idle connections", p.who, n)
-		err := p.absent
-		if err == nil {
-			var each float64
-			if each, err = perConnection(ctx, w, p.Proxy, n, i+1); err == nil {
-				row.Values = []float64{each}
-			}
-		}
-		if err != nil {
-			row.Err = err.Error()
-		}
-		f.Rows = append(f.Rows, row)
-	}
-	return b.show(f)
-}
-
-// idleConnections is how many are held: about what this many descriptors allow
-// one process that also has others.
-const idleConnections = 18_000
-
-// perConnection is by how many KB a proxy grows for each connection, after a
-// while in which it may give back what it took to answer.
-func perConnection(ctx context.Context, w *peer.Web, p *peer.Proxy, n, number int) (float64, error) {
-	warm, err := w.Hold(ctx, p.Addr, 100, number)
-	if err != nil {
-		return 0, err
-	}
-	if err := warm(); err != nil {
-		return 0, err
-	}
-	before, err := p.Memory()
-	if err != nil {
-		return 0, err
-	}
-	release, err := w.Hold(ctx, p.Addr, n, number)
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(10 * time.Second):
-	}
-	after, err := p.Memory()
-	if err := errors.Join(err, release()); err != nil {
-		return 0, err
-	}
-	fmt.Fprintf(os.Stderr, "… from %.0f to %.0f MB\n", before.PSS, after.PSS)
-	return 1024 * (after.PSS - before.PSS) / float64(n), nil
 }

@@ -42,7 +42,7 @@ func deploymentToReady(ctx context.Context, k *client.Kube, name string, replica
 	}
 	ready := 0
 	err := poll(ctx, func() (bool, error) {
-		var d client.Deployment
+		var d client.Workload
 		err := k.Get(ctx, deploymentPath+"/"+name, &d)
 		ready = d.Status.ReadyReplicas
 		return ready == replicas, err
