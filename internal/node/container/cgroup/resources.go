@@ -53,6 +53,7 @@ func (m *Manager) plan(res *specs.LinuxResources) (plan, error) {
 	if err != nil {
 		return p, err
 	}
+	p.settings = append(p.settings, rdmaSettings(res.Rdma)...)
 	for _, s := range p.settings {
 		if m.find(s.controller) == nil && !s.lenient {
 			return p, fmt.Errorf("%s: this machine has no cgroup controller %s: %w", s.field, s.controller, fault.Unsupported)

@@ -85,6 +85,9 @@ func v1Settings(res *specs.LinuxResources) ([]setting, error) {
 		if mem.Reservation != nil && *mem.Reservation != 0 {
 			add("memory", "memory.soft_limit_in_bytes", strconv.FormatInt(*mem.Reservation, 10), "memory.reservation", "-1")
 		}
+		if mem.KernelTCP != nil && *mem.KernelTCP != 0 {
+			add("memory", "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(*mem.KernelTCP, 10), "memory.kernelTCP", "-1")
+		}
 		if mem.Swappiness != nil {
 			add("memory", "memory.swappiness", strconv.FormatUint(*mem.Swappiness, 10), "memory.swappiness", "")
 		}

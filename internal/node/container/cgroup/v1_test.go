@@ -87,7 +87,7 @@ func TestLimitsAreInForceOnV1(t *testing.T) {
 	m, top := real(t)
 	g := create(t, m, top+"/pod/web", &specs.LinuxResources{
 		CPU:            &specs.LinuxCPU{Shares: ptr(uint64(512)), Quota: ptr(int64(20000)), Period: ptr(uint64(50000)), Cpus: "0", Idle: ptr(int64(0))},
-		Memory:         &specs.LinuxMemory{Limit: ptr(int64(64 << 20)), Reservation: ptr(int64(32 << 20)), Swap: ptr(int64(64 << 20))},
+		Memory:         &specs.LinuxMemory{Limit: ptr(int64(64 << 20)), Reservation: ptr(int64(32 << 20)), Swap: ptr(int64(64 << 20)), KernelTCP: ptr(int64(1 << 20))},
 		Pids:           &specs.LinuxPids{Limit: ptr(int64(17))},
 		HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB"}},
 	})
@@ -95,6 +95,7 @@ func TestLimitsAreInForceOnV1(t *testing.T) {
 		{"cpu", "cpu.shares", "512"}, {"cpu", "cpu.cfs_quota_us", "20000"}, {"cpu", "cpu.cfs_period_us", "50000"},
 		{"cpuset", "cpuset.cpus", "0"}, {"cpuset", "cpuset.mems", "0"}, {"memory", "memory.limit_in_bytes", "67108864"},
 		{"memory", "memory.soft_limit_in_bytes", "33554432"}, {"memory", "memory.memsw.limit_in_bytes", "67108864"}, {"pids", "pids.max", "17"},
+		{"memory", "memory.kmem.tcp.limit_in_bytes", "1048576"},
 	} {
 		if got := read(t, g, want.controller, want.file); got != want.value {
 			t.Errorf("%s = %q, want %q", want.file, got, want.value)

@@ -104,6 +104,9 @@ func v2Memory(mem *specs.LinuxMemory) ([]setting, error) {
 		}
 		return *p
 	}
+	if mem.KernelTCP != nil && *mem.KernelTCP > 0 {
+		return nil, fmt.Errorf("memory.kernelTCP: cgroup v2 has no such limit: %w", fault.Unsupported)
+	}
 	if mem.DisableOOMKiller != nil && *mem.DisableOOMKiller {
 		return nil, fmt.Errorf("memory.disableOOMKiller: cgroup v2 has no such switch: %w", fault.Unsupported)
 	}

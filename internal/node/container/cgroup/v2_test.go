@@ -220,6 +220,7 @@ func TestResourcesThatMakeNoSenseAreRefusedByName(t *testing.T) {
 		"a device of unknown access":   {specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rx"}}}, fault.Invalid, "devices[0].access"},
 		"a device with a bad number":   {specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Type: "c", Major: ptr(int64(-3))}}}, fault.Invalid, "devices[0].major"},
 		"realtime, which v2 lacks":     {specs.LinuxResources{CPU: &specs.LinuxCPU{RealtimeRuntime: ptr(int64(5))}}, fault.Unsupported, "cpu.realtimeRuntime"},
+		"tcp buffers, which v2 lacks":  {specs.LinuxResources{Memory: &specs.LinuxMemory{KernelTCP: ptr(int64(5))}}, fault.Unsupported, "memory.kernelTCP"},
 		"no killing, which v2 lacks":   {specs.LinuxResources{Memory: &specs.LinuxMemory{DisableOOMKiller: ptr(true)}}, fault.Unsupported, "memory.disableOOMKiller"},
 		"network, which v2 lacks":      {specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr(uint32(5))}}, fault.Unsupported, "network"},
 	} {
