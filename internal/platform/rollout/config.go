@@ -24,6 +24,9 @@ type sources struct {
 	own  map[string]object.Key    // nil when the app has none of its own
 	refs []object.Ref             // in the order in which the spec names them
 	has  map[string]client.Object // by Ref.Key; what is missing is not in it
+	// unreadable says that the app's own cannot be understood. Nothing is
+	// shipped then: it would be without configuration.
+	unreadable bool
 }
 
 // readSources reads the ConfigMaps and Secrets that the app is configured by.
@@ -47,8 +50,8 @@ func (p *pass) readSources(ctx context.Context) error {
 		if s, ok := p.sources.has[own.Key()].(*corev1.Secret); ok {
 			if p.sources.own, err = object.OwnKeys(s); err != nil {
 				p.wrong(v1alpha1.ReasonInvalid, err.Error())
-				p.sources.own = map[string]object.Key{}
-				delete(p.sources.has, own.Key())
+				p.sources.unreadable = true
+				return nil
 			}
 			p.sources.refs = append(p.sources.refs, own)
 		}

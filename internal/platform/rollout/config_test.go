@@ -284,3 +284,23 @@ func TestConfigurationOfAVersionThatWasTakenBackIsNotInForce(t *testing.T) {
 	w.ticks(4)
 	expect(t, "versions after the abort", fmt.Sprint(w.app("web").Status.Config, w.app("web").Status.LiveConfig), "2 1")
 }
+
+func TestConfigurationThatCannotBeReadShipsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, web("web"))
+	w.ticks(3)
+	w.configure("web", "alice", "", map[string]string{"MODE": "fast"})
+	w.ticks(12)
+	var own corev1.Secret
+	w.get("web-config", &own)
+	own.Annotations[v1alpha1.AnnotationConfigKeys] = "{"
+	if err := w.c.Update(context.Background(), &own); err != nil {
+		t.Fatal(err)
+	}
+	w.ticks(3)
+	expect(t, "live", w.app("web").Status.Live, "r2")
+	expect(t, "copies", w.copies(), "web-r2=1")
+	if got := w.condition("web", v1alpha1.ConditionDegraded); !strings.HasPrefix(got, "Invalid: secret web-config: annotation") {
+		t.Errorf("Degraded = %q, want why", got)
+	}
+}

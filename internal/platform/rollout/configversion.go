@@ -23,6 +23,9 @@ const keptVersions = 20
 // keepVersion makes a version when the app's configuration is not as in the
 // newest one, whoever has changed it and by which way.
 func (p *pass) keepVersion(ctx context.Context) error {
+	if p.sources.unreadable {
+		return nil
+	}
 	now, err := p.versionNow()
 	if err != nil {
 		p.wrong(v1alpha1.ReasonInvalid, err.Error())

@@ -169,6 +169,9 @@ func (p *pass) forget(ctx context.Context, name string) error {
 // configuration is the ConfigMaps and Secrets that a revision freezes, with
 // their digests. The digests are nil when one is missing, which is a problem.
 func (p *pass) configuration() (map[string]string, []client.Object) {
+	if p.sources.unreadable {
+		return nil, nil
+	}
 	digests, frozen := map[string]string{}, []client.Object{}
 	refs, _ := object.Configuration(p.spec())
 	for _, ref := range refs {
