@@ -112,7 +112,7 @@ func (w *world) order(name, command string) {
 func (w *world) tick() {
 	w.t.Helper()
 	w.now = w.now.Add(time.Second)
-	snap := counter.Snapshot{Time: w.now, Backends: map[string]counter.Backend{}}
+	snap := counter.Snapshot{Time: w.now, Backends: map[string]counter.Backend{"other/web": {}}}
 	for k, v := range w.counts {
 		snap.Backends[k] = v
 	}
@@ -509,4 +509,18 @@ func TestCountsAreNotWrittenForEveryCopyThatGetsReady(t *testing.T) {
 	w.now = w.now.Add(countsEvery)
 	w.look("web")
 	expect(t, "copies then", w.app("web").Status.Copies, "4/4")
+}
+
+func TestAnAppIsNotReadyBeforeTheGatewayIs(t *testing.T) {
+	w := newWorld(t, web("web"), web("work", func(a *v1alpha1.App) { a.Spec.Kind, a.Spec.Ports = v1alpha1.Worker, nil }))
+	w.down = fmt.Errorf("connection refused")
+	w.ticks(3)
+	expect(t, "Ready", w.condition("web", v1alpha1.ConditionReady), "")
+	expect(t, "Ready of an app without an address", w.condition("work", v1alpha1.ConditionReady), "Running: 1 of 1 copies")
+	w.down = nil
+	w.tick()
+	expect(t, "Ready with a gateway", w.condition("web", v1alpha1.ConditionReady), "Running: 1 of 1 copies")
+	w.down = fmt.Errorf("connection refused")
+	w.ticks(3)
+	expect(t, "Ready when the gateway is away for a moment", w.condition("web", v1alpha1.ConditionReady), "Running: 1 of 1 copies")
 }

@@ -198,6 +198,10 @@ func (p *pass) serving(a scale.Answer, c copies) state {
 		return state{true, v1alpha1.ReasonAsleep, "no request wakes it: spec.scale.replicas is 0"}
 	case c.wanted == 0:
 		return state{true, v1alpha1.ReasonAsleep, "a request wakes it; " + a.Reason}
+	case c.ready > 0 && object.WebPort(&p.app.Spec) != nil && !ready(p.app) && !p.history.Seen():
+		// In a cloud that has just started, its address would not answer yet.
+		p.again = restFew
+		return state{false, v1alpha1.ReasonStarting, "waits for the gateway"}
 	case c.ready > 0:
 		return state{true, v1alpha1.ReasonRunning, fmt.Sprintf("%d of %d copies", c.ready, c.wanted)}
 	default:

@@ -12,6 +12,7 @@ type History struct {
 	mu      sync.Mutex
 	recent  []Snapshot // the oldest first
 	err     error      // of the last attempt to read
+	seen    bool
 	watched map[string]*track
 }
 
@@ -43,6 +44,7 @@ func (h *History) Add(s Snapshot, err error) {
 	if h.err = err; err != nil {
 		return
 	}
+	h.seen = h.seen || len(s.Backends) > 0
 	h.recent = append(h.recent, s)
 	for len(h.recent) > 2 && s.Time.Sub(h.recent[1].Time) >= present {
 		h.recent[0] = Snapshot{}
@@ -96,6 +98,14 @@ func (h *History) Known() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.err == nil && len(h.recent) > 1
+}
+
+// Seen says whether a gateway has ever told of a Service: it answers by then,
+// and knows the routes.
+func (h *History) Seen() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seen
 }
 
 // Now is what a backend did in the last second.
