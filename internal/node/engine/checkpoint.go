@@ -44,8 +44,9 @@ func (e *Engine) CheckpointContainer(ctx context.Context, owner, id, location st
 	// A dump that has begun goes to its end, also when nobody waits any more.
 	done := make(chan error, 1)
 	e.background.Go(func() {
-		defer c.checkpointing.Store(false)
-		done <- e.checkpoint(ctx, c, rec, location)
+		err := e.checkpoint(ctx, c, rec, location)
+		c.checkpointing.Store(false) // before the answer: it may lead to the next one
+		done <- err
 	})
 	select {
 	case err = <-done:
@@ -59,6 +60,9 @@ func (e *Engine) CheckpointContainer(ctx context.Context, owner, id, location st
 }
 
 func (e *Engine) checkpoint(ctx context.Context, c *ctr, rec Container, location string) error {
+	if _, err := os.Stat(filepath.Dir(location)); err != nil {
+		return err // before the container stands still for nothing
+	}
 	spec, err := e.records.loadSpec(&rec)
 	if err != nil {
 		return err

@@ -155,15 +155,19 @@ func TestACheckpointThatFailsLeavesNothing(t *testing.T) {
 			if took := time.Since(began); tt.want == fault.Timeout && took > time.Second {
 				t.Errorf("it took %s", took)
 			}
-			// What has begun goes to its end.
+			// What has begun goes to its end, and only then another one may begin.
 			for range 300 {
-				if work, _ := os.ReadDir(filepath.Join(r.dir, "engine/checkpoints")); len(work) == 0 {
+				err := r.CheckpointContainer(t.Context(), "cri", c.ID, filepath.Join(dir, "missing", "c.tar"))
+				if fault.Of(err) == fault.NotFound {
 					return
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
 			t.Error("after three seconds it is not over")
 		})
+	}
+	if work, err := os.ReadDir(filepath.Join(r.dir, "engine/checkpoints")); err != nil || len(work) > 0 {
+		t.Errorf("left behind: %v, %v", work, err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
