@@ -210,11 +210,10 @@ func (a *app) configured(ctx context.Context, k *client.Kube, name string, w wri
 	if err := k.Get(ctx, client.AppPath(k.Namespace, name), &now); err != nil {
 		return err
 	}
-	now.Status.Config = v.Data.Number
 	ctx, cancel := context.WithTimeoutCause(ctx, wait.timeout,
 		fmt.Errorf("%s: %w", a.text.get("deploy.slow", wait.timeout), fault.Timeout))
 	defer cancel()
-	rested, err := a.awaitApps(ctx, k, []client.App{now})
+	rested, err := a.awaitApps(ctx, k, []client.App{now}, v.Data.Number)
 	for _, s := range rested {
 		if r := s.Status.Rollout; r != nil && r.Paused != "" {
 			fmt.Fprintln(a.Out, a.text.get("deploy.paused", s.Name, r.Revision, r.Weight, s.Name, s.Name))

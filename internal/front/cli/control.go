@@ -80,7 +80,7 @@ func (a *app) scale() *cobra.Command {
 		case err != nil || n == 0:
 			return err
 		case t.kind == "App":
-			_, err = a.awaitApps(ctx, k, []client.App{made})
+			_, err = a.awaitApps(ctx, k, []client.App{made}, 0)
 			return err
 		}
 		return a.awaitRollout(ctx, k, t)

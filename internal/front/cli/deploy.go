@@ -102,7 +102,7 @@ func (a *app) deployed(ctx context.Context, k *client.Kube, apps []client.App, d
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout,
 		fmt.Errorf("%s: %w", a.text.get("deploy.slow", d.timeout), fault.Timeout))
 	defer cancel()
-	settled, err := a.awaitApps(ctx, k, apps)
+	settled, err := a.awaitApps(ctx, k, apps, 0)
 	for _, s := range settled {
 		a.printDeployed(s)
 	}

@@ -18,8 +18,9 @@ const patience = 5 * time.Second
 
 // awaitApps follows apps until each serves, waits for a person, or cannot go
 // on. They are in the order of their dependencies, so that the first failure is
-// the cause of the others. It returns those that have settled.
-func (a *app) awaitApps(ctx context.Context, k *client.Kube, apps []client.App) ([]client.App, error) {
+// the cause of the others. They must run with that version of their configuration;
+// 0 is any. It returns those that have settled.
+func (a *app) awaitApps(ctx context.Context, k *client.Kube, apps []client.App, config int64) ([]client.App, error) {
 	p := a.progress()
 	defer p.close()
 	for _, app := range apps {
@@ -28,7 +29,7 @@ func (a *app) awaitApps(ctx context.Context, k *client.Kube, apps []client.App) 
 	var settled []client.App
 	for _, app := range apps {
 		began := time.Now()
-		now, err := a.awaitApp(ctx, k, app, p)
+		now, err := a.awaitApp(ctx, k, app, config, p)
 		p.done(app.Name, time.Since(began), err)
 		if err != nil {
 			return settled, fmt.Errorf("%s: %w", app.Name, err)
@@ -39,7 +40,7 @@ func (a *app) awaitApps(ctx context.Context, k *client.Kube, apps []client.App) 
 }
 
 // awaitApp follows one app.
-func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *progress) (client.App, error) {
+func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, config int64, p *progress) (client.App, error) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var broken time.Time
@@ -58,7 +59,7 @@ func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *p
 		case <-tick.C:
 		}
 		p.note(app.Name, a.summary(&now))
-		done, why := a.settled(&now, &app)
+		done, why := a.settled(&now, app.Generation, config)
 		switch {
 		case why == nil:
 			broken = time.Time{}
@@ -76,14 +77,14 @@ func (a *app) awaitApp(ctx context.Context, k *client.Kube, app client.App, p *p
 }
 
 // settled tells whether the app has come to rest with what is asked for: a
-// generation of it, and a version of its configuration. An error without rest
-// may pass.
-func (a *app) settled(app, asked *client.App) (done bool, err error) {
+// generation of it, and at least a version of its configuration. An error
+// without rest may pass.
+func (a *app) settled(app *client.App, generation, config int64) (done bool, err error) {
 	s := app.Status
 	if app.Deleted != nil {
 		return true, a.gone()
 	}
-	if s.ObservedGeneration < asked.Generation || s.Config < asked.Status.Config {
+	if s.ObservedGeneration < generation || s.Config < config {
 		return false, nil
 	}
 	if r := s.Rollout; r != nil {
@@ -99,7 +100,7 @@ func (a *app) settled(app, asked *client.App) (done bool, err error) {
 	if err := degraded(app); err != nil {
 		return false, err
 	}
-	return app.Condition("Ready").Status == "True", nil
+	return app.Condition("Ready").Status == "True" && s.LiveConfig >= config, nil
 }
 
 // gone says that an app is no longer there.

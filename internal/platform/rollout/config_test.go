@@ -229,6 +229,8 @@ func TestFilesOfTheConfigurationChangeInPlace(t *testing.T) {
 	source := w.deployment("web-r2").Spec.Template.Spec.Volumes[0].Projected.Sources[0].Secret
 	expect(t, "what is mounted", source.Name, "web-config")
 	w.configure("web", "alice", "", map[string]string{"/etc/web/web.conf": "2", "MODE": "fast"})
+	w.tick()
+	expect(t, "version in force before all copies know", fmt.Sprint(w.app("web").Status.LiveConfig), "1")
 	w.ticks(6)
 	expect(t, "live after the file has changed", w.app("web").Status.Live, "r2")
 	expect(t, "signals", strings.Join(w.signals, ","), "web-r2-0 USR1")

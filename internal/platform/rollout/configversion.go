@@ -213,14 +213,17 @@ func (p *pass) version() int64 {
 }
 
 // liveVersion is the version with which the live revision runs. One that the
-// app still asks for has the newest: it was made with it, or gets it in place.
+// app still asks for has the newest: it was made with it, or has got it in
+// place, once all its copies have.
 func (p *pass) liveVersion() int64 {
 	live := p.revision(p.app.Status.Live)
 	switch {
 	case live == nil:
 		return 0
-	case live.Name == p.asked && p.app.Status.Pinned == nil:
-		return p.version()
+	case live.Name != p.asked || p.app.Status.Pinned != nil:
+		return live.Version
+	case p.reloading(live):
+		return min(max(live.Version, p.before.LiveConfig), p.version())
 	}
-	return live.Version
+	return p.version()
 }

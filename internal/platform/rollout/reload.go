@@ -61,6 +61,15 @@ func (p *pass) reload(ctx context.Context) error {
 	return nil
 }
 
+// reloading says whether copies of a revision have yet to be told of their files.
+func (p *pass) reloading(rev *object.Revision) bool {
+	hash := p.liveHash(rev)
+	return hash != "" && slices.ContainsFunc(p.pods, func(pod corev1.Pod) bool {
+		return pod.Labels[v1alpha1.LabelRevision] == rev.Name && pod.DeletionTimestamp == nil && podReady(&pod) &&
+			pod.Annotations[v1alpha1.AnnotationReloaded] != hash
+	})
+}
+
 // reloadPod takes one pod a step further: its annotation is HASH when all is
 // done and HASH@TIME while the node replaces the files.
 func (p *pass) reloadPod(ctx context.Context, pod *corev1.Pod, hash string) error {
