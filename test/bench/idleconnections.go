@@ -79,43 +79,58 @@ func rest(ctx context.Context) {
 }
 
 // held is how many connections the machine holds at once, in as many gateways as
-// the limit of a process makes necessary. Each has been used once, and is used
-// again at the end.
-func (b *bench) held(ctx context.Context, w *peer.Web) (err error) {
+// the limit of a process makes necessary.
+func (b *bench) held(ctx context.Context, w *peer.Web) error {
 	const gateways, each = 6, 16_700
 	f := b.figure("gateway-held")
 	if !b.wants(f.Name) {
 		return nil
 	}
 	b.say("%s", f.What)
-	var releases []func() error
-	defer func() {
-		for _, release := range releases {
-			err = errors.Join(err, release())
-		}
-		if err == nil {
-			err = b.show(f)
-		}
-	}()
-	var memory float64
-	for i := range gateways {
+	var all []*peer.Proxy
+	for range gateways {
 		p, err := w.Sampan(ctx, 1)
 		if err != nil {
 			return err
 		}
 		defer p.Close()
+		all = append(all, p)
+	}
+	row := measure.Row{Who: "sampan"}
+	if memory, err := holdAll(ctx, w, all, each); err != nil {
+		row.Err = err.Error()
+	} else {
+		row.Values = []float64{gateways * each}
+		row.Note = fmt.Sprintf("%d processes, %.0f MB together", gateways, memory)
+	}
+	f.Rows = []measure.Row{row}
+	return b.show(f)
+}
+
+// holdAll holds connections to all proxies at once, and returns what these hold
+// of memory meanwhile. Each connection has been used before, and is used again
+// at the end.
+func holdAll(ctx context.Context, w *peer.Web, all []*peer.Proxy, each int) (memory float64, err error) {
+	var releases []func() error
+	defer func() {
+		for _, release := range releases {
+			err = errors.Join(err, release())
+		}
+	}()
+	for i, p := range all {
 		release, err := w.Hold(ctx, p.Addr, each, i+1)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		releases = append(releases, release)
+	}
+	rest(ctx)
+	for _, p := range all {
 		m, err := p.Memory()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		memory += m.PSS
 	}
-	rest(ctx)
-	f.Rows = []measure.Row{{Who: "sampan", Values: []float64{gateways * each}, Note: fmt.Sprintf("%d processes, %.0f MB together", gateways, memory)}}
-	return nil
+	return memory, nil
 }
