@@ -46,7 +46,7 @@ func Down(ctx context.Context, f config.File, programs string, purge bool, log *
 	if err != nil {
 		return err
 	}
-	scopes, err := set.openScopes(groups, log)
+	scopes, err := set.openScopes(groups)
 	if err != nil && fault.Of(err) != fault.Precondition { // where systemd is not, it has nothing of ours
 		return err
 	}

@@ -94,7 +94,7 @@ func (d *daemon) openNode(ctx context.Context) error {
 		return err
 	}
 	parts := engine.Parts{Network: d.network, Snapshots: d.snapshots, Images: d.images, Seccomp: seccomp.Default}
-	scopes, err := d.set.openScopes(groups, d.log.With("part", "cgroups"))
+	scopes, err := d.set.openScopes(groups)
 	if err != nil {
 		return err
 	}

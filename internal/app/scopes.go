@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/sampan-cloud/sampan/internal/node/container"
@@ -17,11 +16,11 @@ func (s settings) cgroupRoot() string { return "/" + s.Instance() }
 
 // openScopes connects to systemd where that is to know of pods' cgroups; nil where
 // it is not.
-func (s settings) openScopes(groups *cgroup.Manager, log *slog.Logger) (*scope.Manager, error) {
+func (s settings) openScopes(groups *cgroup.Manager) (*scope.Manager, error) {
 	if !s.Engine.Systemd() {
 		return nil, nil
 	}
-	m, err := scope.Open(groups, log)
+	m, err := scope.Open(groups)
 	if err != nil {
 		return nil, fmt.Errorf("engine.cgroupDriver: systemd: %w", err)
 	}

@@ -26,7 +26,7 @@ type Config struct {
 	Dir      string            // the keeper's socket and containers' state; on a filesystem that ends with the machine's run, as /run is
 	Keeper   string            // the keeper's program
 	Cgroups  *cgroup.Manager   // where containers' cgroups are made
-	Runtimes map[string]string // stock OCI runtimes: handler to program
+	Runtimes map[string]string // stock OCI runtimes beside runc and crun, or others in their place: handler to program
 	CRIU     string            // the program that checkpoints and restores; empty looks for criu in PATH
 
 	KeeperCgroup string // the keeper's own, outside the daemon's; empty leaves it in that

@@ -13,10 +13,10 @@ const sliceSuffix = ".slice"
 // place is the cgroup of the process that keeps a scope, below it.
 const place = "place"
 
-// SliceName is the slice of a cgroup's path: "/sampan-a/local" is
+// sliceName is the slice of a cgroup's path: "/sampan-a/local" is
 // sampan_a-local.slice. In a slice's name every dash is a level, so that those of the
 // path become underscores, as the kubelet writes them.
-func SliceName(cgroup string) string {
+func sliceName(cgroup string) string {
 	levels := strings.Split(strings.Trim(cgroup, "/"), "/")
 	for i, l := range levels {
 		levels[i] = strings.ReplaceAll(l, "-", "_")
@@ -24,8 +24,8 @@ func SliceName(cgroup string) string {
 	return strings.Join(levels, "-") + sliceSuffix
 }
 
-// SlicePath is where the cgroup of a slice is: a-b.slice is in a.slice.
-func SlicePath(slice string) (string, error) {
+// slicePath is where the cgroup of a slice is: a-b.slice is in a.slice.
+func slicePath(slice string) (string, error) {
 	name, ok := strings.CutSuffix(slice, sliceSuffix)
 	if !ok || strings.Contains(name, "/") {
 		return "", fmt.Errorf("%q is not the name of a slice: %w", slice, fault.Invalid)
@@ -47,7 +47,7 @@ func sliceOf(parent string) string {
 	if base := path.Base(parent); strings.HasSuffix(base, sliceSuffix) {
 		return base
 	}
-	return SliceName(parent)
+	return sliceName(parent)
 }
 
 // scopeName is the unit of what is called so among ours.
@@ -58,7 +58,7 @@ func scopePath(parent, scope string) (string, error) {
 	if strings.Contains(scope, "/") {
 		return "", fmt.Errorf("%q is not the name of a scope: %w", scope, fault.Invalid)
 	}
-	at, err := SlicePath(sliceOf(parent))
+	at, err := slicePath(sliceOf(parent))
 	if err != nil {
 		return "", err
 	}

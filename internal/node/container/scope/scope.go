@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"os"
 	"strings"
@@ -50,20 +49,21 @@ type Groups interface {
 // Manager makes scopes and slices. It is safe for use by many goroutines at once.
 type Manager struct {
 	groups Groups
-	log    *slog.Logger
 
 	mu   sync.Mutex
 	conn *systemd.Conn // nil until it is needed, and after systemd has hung up
 }
 
 // Open connects to systemd. Where that is not init it fails and says so.
-func Open(groups Groups, log *slog.Logger) (*Manager, error) {
+func Open(groups Groups) (*Manager, error) {
 	if _, err := os.Stat(booted); err != nil {
 		return nil, fmt.Errorf("systemd is not this machine's init (no %s): %w", booted, fault.Precondition)
 	}
-	m := &Manager{groups: groups, log: log}
-	_, err := m.bus()
-	return m, err
+	m := &Manager{groups: groups}
+	if _, err := m.bus(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // Close hangs up. Scopes stay.
@@ -98,12 +98,12 @@ func (m *Manager) bus() (*systemd.Conn, error) {
 // Slice makes the slice of a cgroup's path, for others to be in, and returns its
 // own path: of "/sampan" that is /sampan.slice. It may be there already.
 func (m *Manager) Slice(ctx context.Context, group string) (string, error) {
-	name := SliceName(group)
-	path, err := SlicePath(name)
+	name := sliceName(group)
+	path, err := slicePath(name)
 	if err != nil {
 		return "", err
 	}
-	err = m.job(ctx, func(c *systemd.Conn, done chan<- string) error {
+	err = m.job(ctx, func(ctx context.Context, c *systemd.Conn, done chan<- string) error {
 		_, err := c.StartTransientUnitContext(ctx, name, "replace", append(accounting(), systemd.PropDescription("Sampan's containers")), done)
 		return err
 	})
@@ -115,8 +115,8 @@ func (m *Manager) Slice(ctx context.Context, group string) (string, error) {
 
 // RemoveSlice ends the slice of a cgroup's path with everything in it.
 func (m *Manager) RemoveSlice(ctx context.Context, group string) error {
-	name := SliceName(group)
-	path, err := SlicePath(name)
+	name := sliceName(group)
+	path, err := slicePath(name)
 	if err == nil {
 		err = m.stop(ctx, name)
 	}
@@ -176,7 +176,7 @@ func (m *Manager) Move(ctx context.Context, parent, what string, pid int) error 
 		property("TimeoutStopUSec", uint64(5*time.Second/time.Microsecond)),
 	)
 	for range 20 {
-		err = m.job(ctx, func(c *systemd.Conn, done chan<- string) error {
+		err = m.job(ctx, func(ctx context.Context, c *systemd.Conn, done chan<- string) error {
 			_, err := c.StartTransientUnitContext(ctx, name, "fail", properties, done)
 			return err
 		})
@@ -228,7 +228,7 @@ func (m *Manager) ask(ctx context.Context, unit, kind, name string) string {
 
 // stop stops a unit; one that is not there is stopped.
 func (m *Manager) stop(ctx context.Context, name string) error {
-	err := m.job(ctx, func(c *systemd.Conn, done chan<- string) error {
+	err := m.job(ctx, func(ctx context.Context, c *systemd.Conn, done chan<- string) error {
 		_, err := c.StopUnitContext(ctx, name, "replace", done)
 		return err
 	})
@@ -239,7 +239,7 @@ func (m *Manager) stop(ctx context.Context, name string) error {
 }
 
 // job begins a job and waits for its end.
-func (m *Manager) job(ctx context.Context, begin func(*systemd.Conn, chan<- string) error) error {
+func (m *Manager) job(ctx context.Context, begin func(context.Context, *systemd.Conn, chan<- string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, jobTime)
 	defer cancel()
 	conn, err := m.bus()
@@ -247,7 +247,7 @@ func (m *Manager) job(ctx context.Context, begin func(*systemd.Conn, chan<- stri
 		return err
 	}
 	done := make(chan string, 1)
-	if err := begin(conn, done); err != nil {
+	if err := begin(ctx, conn, done); err != nil {
 		return err
 	}
 	select {

@@ -3,7 +3,6 @@ package scope
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,8 +24,8 @@ func TestNames(t *testing.T) {
 		"/sampan-12ab/local":  "sampan_12ab-local.slice",
 		"kubepods/burstable/": "kubepods-burstable.slice",
 	} {
-		if got := SliceName(cgroup); got != want {
-			t.Errorf("SliceName(%q) = %q, want %q", cgroup, got, want)
+		if got := sliceName(cgroup); got != want {
+			t.Errorf("sliceName(%q) = %q, want %q", cgroup, got, want)
 		}
 	}
 	for parent, want := range map[string]string{
@@ -64,7 +63,7 @@ func TestWithoutSystemdThereAreNoScopes(t *testing.T) {
 	if _, err := os.Stat(booted); err == nil {
 		t.Skip("systemd is this machine's init")
 	}
-	if _, err := Open(nil, slog.New(slog.DiscardHandler)); fault.Of(err) != fault.Precondition || !strings.Contains(err.Error(), "systemd is not this machine's init") {
+	if _, err := Open(nil); fault.Of(err) != fault.Precondition || !strings.Contains(err.Error(), "systemd is not this machine's init") {
 		t.Errorf("Open = %v, want %v", err, fault.Precondition)
 	}
 }
@@ -149,7 +148,7 @@ func exists(path string) bool {
 
 // life is what a pod's scope must do, with a real systemd.
 func life(t *testing.T, groups Groups) {
-	m, err := Open(groups, slog.New(slog.DiscardHandler))
+	m, err := Open(groups)
 	must(t, err)
 	defer m.Close()
 	ctx := t.Context()
@@ -211,7 +210,7 @@ func life(t *testing.T, groups Groups) {
 
 // limits below a scope are ours alone, also when systemd reads its files anew.
 func limits(t *testing.T, groups Groups) {
-	m, err := Open(groups, slog.New(slog.DiscardHandler))
+	m, err := Open(groups)
 	must(t, err)
 	defer m.Close()
 	path, err := m.Hold(t.Context(), podSlice, "web")

@@ -81,7 +81,7 @@ func newRealNode(t *testing.T, handler, programs string, systemd bool) *realNode
 func (n *realNode) removeGroups() error {
 	groups, err := filepath.Glob("/sys/fs/cgroup/*" + n.cgroup())
 	if n.systemd {
-		m, err := scope.Open(n.containers().Cgroups, slog.New(slog.DiscardHandler))
+		m, err := scope.Open(n.containers().Cgroups)
 		if err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (n *realNode) start() {
 	parts := engine.Parts{Runtime: containers, Network: fake.NewNetwork(), Snapshots: layers, Images: images, Seccomp: seccomp.Default}
 	var scopes *scope.Manager
 	if n.systemd {
-		scopes, err = scope.Open(n.containers().Cgroups, log)
+		scopes, err = scope.Open(n.containers().Cgroups)
 		must(t, err)
 		parts.Scopes = scopes
 	}
