@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -18,6 +19,10 @@ import (
 
 // kept is how many revisions an app remembers.
 const kept = 10
+
+// resolveLimit is how long a new revision waits to learn what its image's name
+// leads to. A registry that is slower is asked by the node all the same.
+const resolveLimit = 3 * time.Second
 
 // gather reads what the app has.
 func (p *pass) gather(ctx context.Context) error {
@@ -99,7 +104,9 @@ func (p *pass) newRevision(ctx context.Context, hash string, config map[string]s
 		Config: config, Own: p.sources.own, Version: p.version(), Restart: p.app.Annotations[v1alpha1.AnnotationRestart],
 	}
 	if p.cfg.Resolve != nil {
-		digest, err := p.cfg.Resolve(ctx, rev.Spec.Image)
+		asking, cancel := context.WithTimeout(ctx, resolveLimit)
+		digest, err := p.cfg.Resolve(asking, rev.Spec.Image)
+		cancel()
 		if err != nil {
 			p.log.Info("the image's digest is not known before it runs", "app", key(p.app), "image", rev.Spec.Image, "err", err)
 		}
