@@ -42,7 +42,7 @@ func (l *Line) exchange() verdict {
 		return doubt
 	}
 	size := head + int(req.Length)
-	text, ok := l.compose(l.desk.in[head:size])
+	text, ok := l.compose(head, l.desk.in[head:size])
 	if !ok {
 		return doubt
 	}
@@ -89,18 +89,18 @@ func (l *Line) readRequest() (head int, v verdict) {
 	return head, next
 }
 
-// compose writes the request as the backend is to see it. It returns false when
-// there is not enough room.
-func (l *Line) compose(body []byte) ([]byte, bool) {
+// compose writes the request, whose head has that size, as the backend is to see
+// it. It returns false when there is not enough room.
+func (l *Line) compose(head int, body []byte) ([]byte, bool) {
 	req := &l.desk.req
+	if head+len(body)+len(l.about())+len(req.Host)+4 > len(l.desk.out) {
+		return nil, false
+	}
 	out := l.desk.out[:0]
 	out = append(out, req.Method...)
 	out = append(out, ' ')
 	out = append(out, req.Target...)
 	out = append(out, " HTTP/1.1\r\n"...)
-	if len(out)+l.have+len(l.about())+len(req.Host)+4 > len(l.desk.out) {
-		return nil, false
-	}
 	for i := range req.Fields {
 		if f := &req.Fields[i]; !f.HopByHop() && !f.Said() {
 			out = append(out, f.Line...)

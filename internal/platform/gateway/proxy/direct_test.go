@@ -548,6 +548,9 @@ func TestWeightsDivideDirectRequests(t *testing.T) {
 	const n = 500
 	got := talk(t, b.addr, strings.Repeat(lines("GET / HTTP/1.1", "Host: web.test"), n), slices.Repeat([]string{"GET"}, n), 1<<20)
 	came := strings.Count(strings.Join(got, ""), "HELLO")
+	if left := b.left.Load(); left != 0 {
+		t.Errorf("net/http had to answer on %d connections", left)
+	}
 	if len(got) != n+1 || came < n/10 || came > n*3/10 {
 		t.Errorf("%d of %d answers are of the backend with a weight of 20 in 100", came, len(got)-1)
 	}
