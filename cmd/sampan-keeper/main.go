@@ -5,6 +5,7 @@
 //	sampan-keeper hold SOCKET  hold what the keeper has open, for when it dies
 //	sampan-keeper pause        be the first process of a shared process namespace
 //	sampan-keeper aside ...    run an OCI runtime that cannot live with hybrid cgroups
+//	sampan-keeper within ...   run a program in a container's cgroup
 package main
 
 import (
@@ -34,6 +35,9 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == keeper.AsideWord {
 		do = func() error { return keeper.Aside(os.Args[2:]) }
+	}
+	if len(os.Args) > 1 && os.Args[1] == keeper.WithinWord {
+		do = func() error { return keeper.Within(os.Args[2:]) }
 	}
 	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "sampan-keeper:", err)

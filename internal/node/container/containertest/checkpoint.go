@@ -79,6 +79,17 @@ var nativeCheckpoints = map[string]func(*testing.T, *Node){
 }
 
 func refusedCheckpoints(t *testing.T, n *Node) {
+	if n.handler == "" {
+		n.must(n.Close())
+		n.cfg.CRIU = "/missing/criu"
+		n.Connect()
+		spec := n.Spec("sleep")
+		n.Start(spec)
+		err := n.Checkpoint(t.Context(), spec, t.TempDir(), nil)
+		if fault.Of(err) != fault.Precondition || !strings.Contains(err.Error(), "/missing/criu on this machine, install CRIU 4.") {
+			t.Errorf("without CRIU: %v, want %v and what to install", err, fault.Precondition)
+		}
+	}
 	for why, change := range map[string]func(*container.Spec){
 		"terminal":         func(s *container.Spec) { s.OCI.Process.Terminal = true },
 		"IPC namespace":    func(s *container.Spec) { n.without(s, specs.IPCNamespace) },

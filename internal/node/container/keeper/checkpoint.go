@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -67,14 +68,21 @@ func (k *Keeper) criu(program string, args []string, files []*os.File, in within
 		return err
 	}
 	defer null.Close()
+	// What it says before it has a log. A file in memory: nobody need read it.
+	memory, err := unix.MemfdCreate("criu", unix.MFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("criu: %w", err)
+	}
+	said := os.NewFile(uintptr(memory), "what criu says")
+	defer said.Close()
 	attr := &os.ProcAttr{
-		Dir: "/", Files: append([]*os.File{null, null, null}, files...),
+		Dir: "/", Files: append([]*os.File{null, null, said}, files...),
 		// It runs tar for what is in the container's tmpfs.
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 	}
 	var p *os.Process
 	err = k.reaper.birth(func() (int, error) {
-		if p, err = in.start(program, append([]string{program}, args...), attr); err != nil {
+		if p, err = in.start(program, args, attr); err != nil {
 			return 0, err
 		}
 		return p.Pid, nil
@@ -88,7 +96,9 @@ func (k *Keeper) criu(program string, args []string, files []*os.File, in within
 		return fmt.Errorf("criu: %w", err)
 	}
 	if !state.Success() {
-		return fmt.Errorf("criu: %s", state)
+		text := make([]byte, 500)
+		n, _ := said.ReadAt(text, 0)
+		return fmt.Errorf("criu: %s: %s", state, bytes.TrimSpace(text[:n]))
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -54,10 +53,10 @@ func (k *Keeper) restore(b *box, req wire.Start, joins []int, stdio [3]int) (_ p
 	// before we know that it is wanted.
 	k.reaper.hold()
 	defer k.reaper.release()
-	in := within{joins: joins}
-	if slices.ContainsFunc(req.OCI.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.CgroupNamespace }) {
-		in.unshare = unix.CLONE_NEWCGROUP // CRIU, which leaves cgroups alone, passes its own on
-	}
+	// CRIU leaves cgroups alone and passes its own namespace on.
+	in := within{joins: joins, namespace: slices.ContainsFunc(req.OCI.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
+		return ns.Type == specs.CgroupNamespace
+	})}
 	if err := k.criu(req.Restore.Binary, r.Args(), files, in); err != nil {
 		return process{}, because(err, filepath.Join(b.dir, criu.RestoreLog))
 	}
@@ -125,34 +124,6 @@ func loopbackUp() error {
 	}
 	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
-}
-
-// within is where a program is started: in cgroups, given as the v1 files that a
-// thread writes into to join and at most one directory of v2, and then in new
-// namespaces.
-type within struct {
-	joins   []int
-	unshare uintptr
-}
-
-func (w within) start(path string, args []string, attr *os.ProcAttr) (p *os.Process, err error) {
-	attr.Sys = &syscall.SysProcAttr{Unshareflags: w.unshare}
-	onOwnThread(func() {
-		for _, fd := range w.joins {
-			var st unix.Stat_t
-			if err = unix.Fstat(fd, &st); err != nil {
-				return
-			}
-			if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-				attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, fd
-			} else if _, err = unix.Write(fd, []byte("0")); err != nil {
-				err = fmt.Errorf("join cgroup: %w", err)
-				return
-			}
-		}
-		p, err = os.StartProcess(path, args, attr)
-	})
-	return p, err
 }
 
 // onOwnThread calls f on a thread that ends with it, and with it what it joined.
