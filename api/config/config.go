@@ -112,6 +112,9 @@ type Gateway struct {
 	AdminPort int    `yaml:"adminPort"` // of its counters, on loopback
 	Domain    string `yaml:"domain"`    // apps are NAME.NAMESPACE.<domain>
 	ACME      ACME   `yaml:"acme"`      // certificates for public names; without an email there are none
+
+	TrustedProxies []string `yaml:"trustedProxies"` // networks of proxies in front, whose X-Forwarded headers are believed
+	ProxyProtocol  []string `yaml:"proxyProtocol"`  // networks of balancers in front, whose PROXY header is believed
 }
 
 // ACME says which public authority vouches for names that the world knows.
@@ -268,6 +271,14 @@ func (f *File) check() error {
 	}
 	if err := f.Gateway.ACME.check(); err != nil {
 		return err
+	}
+	for key, networks := range map[string][]string{"gateway.trustedProxies": f.Gateway.TrustedProxies, "gateway.proxyProtocol": f.Gateway.ProxyProtocol} {
+		for _, n := range networks {
+			_, badNetwork := netip.ParsePrefix(n)
+			if _, badAddress := netip.ParseAddr(n); badNetwork != nil && badAddress != nil {
+				return invalid(key, "%q is neither a network such as 10.0.0.0/8 nor an address", n)
+			}
+		}
 	}
 	if d := f.Engine.CgroupDriver; d != "cgroupfs" && d != "systemd" {
 		return invalid("engine.cgroupDriver", "%q is neither cgroupfs nor systemd", d)

@@ -18,6 +18,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		"a link's name is short":                   {"network: {bridge: averylongbridgename}", "longer than the 15 characters"},
 		"a cgroup driver is one that there is":     {"engine: {cgroupDriver: docker}", `"docker" is neither cgroupfs nor systemd`},
 		"a node's address is an address":           {"node: {address: here}", `node.address: "here" is not an IP address`},
+		"a proxy in front is an address":           {"gateway: {trustedProxies: [lan]}", `gateway.trustedProxies: "lan" is neither a network`},
 		"a public authority wants an address":      {"gateway: {acme: {directory: https://ca.example.com}}", "gateway.acme.email: is missing"},
 		"an email address is one":                  {"gateway: {acme: {email: ops}}", `gateway.acme.email: "ops" is not an address`},
 		"a directory is asked over TLS":            {"gateway: {acme: {email: a@b.c, directory: http://ca}}", `gateway.acme.directory: "http://ca" is not an https address`},

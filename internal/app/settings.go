@@ -155,6 +155,7 @@ func (s settings) engine() engine.Config {
 func (s settings) gateway(image string) (gateway.Deployment, error) {
 	d := gateway.Deployment{Image: image, DataDir: s.data("gateway"), Gateway: gateway.Config{
 		HTTPPort: s.Gateway.HTTPPort, HTTPSPort: s.Gateway.HTTPSPort, Domain: s.Gateway.Domain, Admin: s.gatewayAdmin(),
+		TrustedProxies: s.Gateway.TrustedProxies, ProxyProtocol: s.Gateway.ProxyProtocol,
 	}}
 	a := s.Gateway.ACME
 	if a.Email == "" {
