@@ -6,6 +6,7 @@ const (
 	LabelConfigVersion   = "apps.sampan.dev/config-version"
 	AnnotationConfigKeys = "apps.sampan.dev/config-keys"
 	AnnotationChangedBy  = "apps.sampan.dev/changed-by"
+	AnnotationChanges    = "apps.sampan.dev/changes"
 	AnnotationCause      = "kubernetes.io/change-cause"
 	SecretTypeConfig     = "apps.sampan.dev/config"
 )
@@ -49,6 +50,7 @@ type ConfigVersion struct {
 type ConfigSource struct {
 	Kind, Name, Copy, Digest, ResourceVersion string
 	Own                                       bool
+	Changes                                   int64 // how often it had been changed
 	Values                                    []ConfigValue
 }
 

@@ -209,6 +209,16 @@ func TestARollbackWritesWhatTheCopyHolds(t *testing.T) {
 	}
 }
 
+func TestARollbackOverwritesNothingThatNobodyHasSeen(t *testing.T) {
+	api := configured()
+	api.objects["/api/v1/namespaces/shop/secrets/web-config-x"] = object{"data": object{"MODE": []byte("slow")}}
+	api.objects[ownPath].(object)["metadata"].(object)["annotations"].(object)["apps.sampan.dev/changes"] = `{"count":4,"by":["bob"]}`
+	code, _, errOut := typed(t, api, "en", "", "app", "config", "rollback", "web", "v1", "--wait=false")
+	if code == 0 || len(api.patches) > 0 || !strings.Contains(errOut, "was changed in this moment") {
+		t.Errorf("exit code %d, %d changes, %q; want that it was changed, and no change", code, len(api.patches), errOut)
+	}
+}
+
 func TestLineDiff(t *testing.T) {
 	for name, tt := range map[string]struct{ before, after, want string }{
 		"a line in the middle":  {"a b c", "a x c", "-b +x"},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -83,6 +84,9 @@ func (a *app) restoreSource(ctx context.Context, k *client.Kube, c *configuratio
 		if err != nil {
 			return written{}, err
 		}
+		if err := a.seen(c, s, own.Meta); err != nil {
+			return written{}, err
+		}
 		patch, keys := object{}, map[string]client.ConfigKey{}
 		for key := range own.Data {
 			patch[key] = nil
@@ -114,6 +118,9 @@ func (a *app) restoreOther(ctx context.Context, k *client.Kube, c *configuration
 	err := k.Get(ctx, at(k.Namespace, s.Name), &now)
 	there := err == nil
 	if err != nil && fault.Of(err) != fault.NotFound {
+		return written{}, err
+	}
+	if err := a.seen(c, s, now.Meta); there && err != nil {
 		return written{}, err
 	}
 	texts, raw := object{}, object{}
@@ -155,6 +162,23 @@ func (a *app) restoreOther(ctx context.Context, k *client.Kube, c *configuration
 	return wrote(s.Kind, made.Meta)
 }
 
+// seen says whether a source is as in the newest version that was read: what
+// nobody has looked at must not be overwritten.
+func (a *app) seen(c *configuration, s client.ConfigSource, now client.Meta) error {
+	var trail struct{ Count int64 }
+	if text := now.Annotations[client.AnnotationChanges]; text != "" {
+		if err := json.Unmarshal([]byte(text), &trail); err != nil {
+			return fmt.Errorf("%s %s: annotation %s: %w", s.Kind, s.Name, client.AnnotationChanges, err)
+		}
+	}
+	for _, last := range c.newest().Data.Sources {
+		if last.Kind == s.Kind && last.Name == s.Name && last.Changes != trail.Count {
+			return fmt.Errorf("%s: %w", a.text.get("app.config.raced", c.app.Name), fault.Precondition)
+		}
+	}
+	return nil
+}
+
 // conflict says that another was faster.
 func (a *app) conflict(err error, name string) error {
 	if fault.Of(err) == fault.Exists {
@@ -180,7 +204,7 @@ func (a *app) configCopy() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		edits, err := a.copies(source, args[0], args[1:])
+		edits, err := a.editsFrom(source, args[0], args[1:])
 		if err != nil {
 			return err
 		}
@@ -195,8 +219,8 @@ func (a *app) configCopy() *cobra.Command {
 	return c
 }
 
-// copies are the edits that bring the named values, or all, from elsewhere.
-func (a *app) copies(source ownConfig, name string, which []string) ([]edit, error) {
+// editsFrom are the edits that bring the named values, or all, from elsewhere.
+func (a *app) editsFrom(source ownConfig, name string, which []string) ([]edit, error) {
 	var edits []edit
 	found := map[string]bool{}
 	for _, key := range sortedKeys(source.Data) {
