@@ -20,7 +20,7 @@ func (l *launcher) leaveBehind() {
 // share has the child begin with the caller's descriptors, unless one that the
 // table needs would be left behind. It comes when the table is complete.
 func (l *launcher) share(req Request, args *cloneArgs) {
-	needed := append([]*os.File{l.template, l.proc, req.Stdin, req.Stdout, req.Stderr}, req.Cgroups...)
+	needed := append([]*os.File{l.bare, l.full, l.proc, req.Stdin, req.Stdout, req.Stderr}, req.Cgroups...)
 	last := 0
 	for _, f := range needed {
 		if f != nil {

@@ -101,20 +101,21 @@ func tableSize(s *specs.Spec) int {
 // launcher holds what one start has opened, and the table it fills.
 type launcher struct {
 	*table
-	template *os.File
-	proc     *os.File // the host's /proc
-	opened   []int    // closed when the start is over
-	users    *userns  // nil in the host's user namespace
-	ns       namespaces
-	limits   []limited
-	dir      string            // where the child is, while devices are made
-	early    map[string]*entry // mounts made before the template goes, by destination
-	leave    *entry            // the step that leaves descriptors behind
-	inner    *cloneArgs        // of the clone3 in the table, if there is one
+	bare   *os.File // the template
+	full   *os.File // the one for user namespaces
+	proc   *os.File // the host's /proc
+	opened []int    // closed when the start is over
+	users  *userns  // nil in the host's user namespace
+	ns     namespaces
+	limits []limited
+	dir    string            // where the child is, while devices are made
+	early  map[string]*entry // mounts made before the template goes, by destination
+	leave  *entry            // the step that leaves descriptors behind
+	inner  *cloneArgs        // of the clone3 in the table, if there is one
 }
 
 func newLauncher(entries int, process *specs.Process) (*launcher, error) {
-	template, proc, err := shared.open()
+	bare, full, proc, err := shared.open()
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func newLauncher(entries int, process *specs.Process) (*launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &launcher{table: t, template: template, proc: proc}, nil
+	return &launcher{table: t, bare: bare, full: full, proc: proc}, nil
 }
 
 func (l *launcher) close() {
@@ -194,7 +195,7 @@ func (l *launcher) write(req Request, root int, stdio *stdio) (args cloneArgs, n
 	}
 	nested = l.enterNamespaces(&args)
 	l.mountEarly(spec.Mounts)
-	l.pivot(root, spec)
+	l.changeRoot(root, spec)
 	if err := l.filesystem(req, stdio); err != nil {
 		return args, nil, err
 	}

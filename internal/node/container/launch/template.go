@@ -2,56 +2,61 @@ package launch
 
 import (
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// newRoot is the one directory in the template, where the container's root is
+// newRoot is the directory of a template with users where the container's root is
 // mounted.
 const newRoot = "/root"
 
 // host is what every start needs of the machine, opened once a process.
 type host struct {
-	mu       sync.Mutex
-	template *os.File // the template's mount namespace
-	proc     *os.File // the host's /proc, known to be one
+	mu    sync.Mutex
+	bare  *os.File // the template's mount namespace: an empty filesystem
+	users *os.File // that for containers with a user namespace: a proc and a sysfs more
+	proc  *os.File // the host's /proc, known to be one
 }
 
 // shared is filled at the first use. A failure is not remembered: the next
 // start tries again.
 var shared host
 
-func (h *host) open() (template, proc *os.File, err error) {
+func (h *host) open() (bare, users, proc *os.File, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.template != nil {
-		return h.template, h.proc, nil
+	if h.proc != nil {
+		return h.bare, h.users, h.proc, nil
 	}
-	proc, err = os.OpenFile("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, failed("open", "/proc", err)
+	if proc, err = os.OpenFile("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return nil, nil, nil, failed("open", "/proc", err)
 	}
-	template, err = newTemplate()
+	if bare, err = newTemplate(); err == nil {
+		if users, err = newTemplate(newRoot, "/proc", "/sys"); err != nil {
+			_ = bare.Close()
+		}
+	}
 	if err != nil {
 		_ = proc.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	h.template, h.proc = template, proc
-	return template, proc, nil
+	h.bare, h.users, h.proc = bare, users, proc
+	return bare, users, proc, nil
 }
 
-// newTemplate makes a mount namespace of a read-only tmpfs with an empty directory
-// in it, a proc and a sysfs.
-func newTemplate() (*os.File, error) {
-	ns, err := aside(isolate)
+// newTemplate makes a mount namespace of a read-only tmpfs with these directories,
+// and where their names are those of proc and sysfs, these.
+func newTemplate(dirs ...string) (*os.File, error) {
+	ns, err := aside(func() (int, error) { return isolate(dirs) })
 	if err != nil {
 		return nil, err
 	}
 	return os.NewFile(uintptr(ns), "template"), nil
 }
 
-func isolate() (ns int, err error) {
+func isolate(dirs []string) (ns int, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
 		return -1, failed("unshare", "mount namespace", err)
 	}
@@ -64,7 +69,7 @@ func isolate() (ns int, err error) {
 	if err != nil {
 		return -1, failed("open", "/proc/thread-self/ns/mnt", err)
 	}
-	if err := emptyRoot(); err != nil {
+	if err := emptyRoot(dirs); err != nil {
 		_ = unix.Close(ns)
 		return -1, err
 	}
@@ -72,13 +77,13 @@ func isolate() (ns int, err error) {
 }
 
 // emptyRoot replaces everything that the thread's mount namespace holds.
-func emptyRoot() error {
+func emptyRoot(dirs []string) error {
 	fd, err := mountNew("tmpfs", []string{"mode=755", "size=4k"}, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	for _, dir := range []string{newRoot, "/proc", "/sys"} {
+	for _, dir := range dirs {
 		if err := unix.Mkdirat(fd, dir[1:], 0o755); err != nil {
 			return failed("mkdir", dir, err)
 		}
@@ -100,6 +105,9 @@ func emptyRoot() error {
 	}
 	// A user namespace may mount these only where it can see one already.
 	for dir, fstype := range map[string]string{"/proc": "proc", "/sys": "sysfs"} {
+		if !slices.Contains(dirs, dir) {
+			continue
+		}
 		if err := unix.Mount(fstype, dir, fstype, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 			return failed("mount", dir, err)
 		}

@@ -5,12 +5,14 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -95,6 +97,10 @@ func answer(word, arg string) error {
 		return os.Mkdir(arg, 0o755)
 	case "mount":
 		return syscall.Mount("tmpfs", arg, "tmpfs", 0, "")
+	case "climb": // DIR
+		return climb(arg)
+	case "reenter", "uncover":
+		return reenter(word == "uncover")
 	case "lo":
 		_, err := net.Listen("tcp", "127.0.0.1:0")
 		return err
@@ -116,4 +122,44 @@ func answer(word, arg string) error {
 		return fmt.Errorf("unknown question %q", word)
 	}
 	return nil
+}
+
+// climb leaves a root of its own making by "..", goes as high as it can, and says
+// what is there.
+func climb(dir string) error {
+	here, err := syscall.Open(".", syscall.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.Mkdir(dir, 0o755), syscall.Chroot(dir), syscall.Fchdir(here)); err != nil {
+		return err
+	}
+	for range 64 {
+		if err := syscall.Chdir(".."); err != nil {
+			return err
+		}
+	}
+	if err := syscall.Chroot("."); err != nil {
+		return err
+	}
+	return answer("ls", "/")
+}
+
+// reenter enters the mount namespace that it is in, which sets the root anew, and
+// says what is there. Before that it may unmount all that it can of its root.
+func reenter(uncover bool) error {
+	runtime.LockOSThread()
+	if err := syscall.Unshare(syscall.CLONE_FS); err != nil {
+		return err
+	}
+	ns, err := syscall.Open("/proc/thread-self/ns/mnt", syscall.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	for uncover && syscall.Unmount("/", syscall.MNT_DETACH) == nil {
+	}
+	if _, _, errno := syscall.RawSyscall(setns, uintptr(ns), syscall.CLONE_NEWNS, 0); errno != 0 {
+		return errno
+	}
+	return errors.Join(answer("ls", "/"), answer("write", "/new"))
 }
