@@ -193,7 +193,7 @@ func TestPlainWords(t *testing.T) {
 		`Unsupported value: "x": supported values: "a", "b"`:                                  `Unsupported value: "x": supported values: "a", "b"`,
 		`spec.resources.cpu in body should match '^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))…'`: "is no quantity such as 500m or 128Mi",
 	} {
-		if got := plain(message); got != want {
+		if got := (&app{text: load("en")}).plain(message); got != want {
 			t.Errorf("plain(%q) = %q, want %q", message, got, want)
 		}
 	}

@@ -43,7 +43,7 @@ func (a *app) deployError(err error, place func(field string) string) error {
 		if field != "" && !strings.HasPrefix(at, "--") {
 			words = append(words, field)
 		}
-		sentence := strings.Join(append(words, plain(c.Message)), ": ")
+		sentence := strings.Join(append(words, a.plain(c.Message)), ": ")
 		if !said[sentence] { // one flag may be two fields
 			said[sentence] = true
 			errs = append(errs, fmt.Errorf("%s: %w", sentence, kind))
@@ -57,9 +57,9 @@ func (a *app) deployError(err error, place func(field string) string) error {
 var undeclared = regexp.MustCompile(`: (\.[^: ]+): (.*)$`)
 
 // plain takes from the API's sentence what only repeats the field and value.
-func plain(message string) string {
+func (a *app) plain(message string) string {
 	if strings.Contains(message, quantity) {
-		return "is no quantity such as 500m or 128Mi"
+		return a.text.get("deploy.badquantity")
 	}
 	if _, after, ok := strings.Cut(message, " in body "); ok {
 		return after

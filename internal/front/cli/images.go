@@ -40,7 +40,8 @@ func (a *app) listImages(ctx context.Context, _ []string) error {
 		return err
 	}
 	return a.print(images, func() {
-		t := a.table("NAME", "ID", "SIZE", "CREATED")
+		head := func(column string) string { return a.text.get("image.column." + column) }
+		t := a.table(head("name"), "ID", head("size"), head("created"))
 		for _, i := range images {
 			names := i.Names
 			if len(names) == 0 {

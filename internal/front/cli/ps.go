@@ -42,7 +42,8 @@ func (a *app) ps() *cobra.Command {
 		here, err := a.containers(ctx, all)
 		return copies(pods.Items, here, all), err
 	}, func(list []copyOf, _ bool) {
-		t := a.table("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "RUNTIME", "IMAGE")
+		head := func(column string) string { return a.text.get("ps.column." + column) }
+		t := a.table(head("name"), head("ready"), head("status"), head("restarts"), head("age"), "IP", head("runtime"), head("image"))
 		for _, c := range list {
 			t.row(c.Name, c.Ready, c.Status, fmt.Sprint(c.Restarts), age(c.Created), c.IP, c.runtime(), c.Image)
 		}
