@@ -239,3 +239,46 @@ func TestNamesOfRevisionsNeverMeetThoseOfApps(t *testing.T) {
 		t.Errorf("StatefulSet has %d claims and service %s, want 1 and web-peers", len(s.Spec.VolumeClaimTemplates), s.Spec.ServiceName)
 	}
 }
+
+func TestConfigurationOfItsOwnWins(t *testing.T) {
+	text, own := "a", map[string]Key{"MODE": {Plain: true}, "TOKEN": {}, "conf": {Path: "/etc/web.conf", Plain: true}}
+	app := shop(func(s *v1alpha1.AppSpec) {
+		s.Env = []v1alpha1.EnvVar{{Name: "FIRST", Value: "$(TOKEN)"}, {Name: "MODE", Value: "default"}}
+		s.Files = []v1alpha1.File{{Path: "/etc/web.conf", Content: &text}, {Path: "/etc/other", Content: &text}}
+	})
+	spec := Configured(app, app.Spec, own)
+	var env, files []string
+	for _, e := range spec.Env {
+		value := e.Value
+		if e.From != nil {
+			value = e.From.Secret.Name + "/" + e.From.Secret.Key
+		}
+		env = append(env, e.Name+"="+value)
+	}
+	for _, f := range spec.Files {
+		from := "content"
+		if f.Secret != nil {
+			from = f.Secret.Name + "/" + f.Secret.Key
+		}
+		files = append(files, f.Path+"="+from)
+	}
+	if got, want := strings.Join(env, " "), "TOKEN=web-config/TOKEN FIRST=$(TOKEN) MODE=web-config/MODE"; got != want {
+		t.Errorf("env = %s, want %s", got, want)
+	}
+	if got, want := strings.Join(files, " "), "/etc/other=content /etc/web.conf=web-config/conf"; got != want {
+		t.Errorf("files = %s, want %s", got, want)
+	}
+	if len(app.Spec.Env) != 2 || len(app.Spec.Files) != 2 || app.Spec.Env[1].From != nil {
+		t.Errorf("the app itself was changed: %+v", app.Spec)
+	}
+}
+
+func TestACauseIsShownWithoutItsMark(t *testing.T) {
+	for note, want := range map[string]string{
+		"the sale #abcdefgh": "the sale", "#abcdefgh": "", "fixes #12": "fixes #12", "": "", " spaced ": "spaced",
+	} {
+		if got := CauseOf(note); got != want {
+			t.Errorf("CauseOf(%q) = %q, want %q", note, got, want)
+		}
+	}
+}
