@@ -184,7 +184,9 @@ func (s *sending) send() verdict {
 }
 
 // begin sends the request until something comes back. A connection that was kept
-// may have been closed by now: then it is tried with another.
+// may have been closed by now: then it is tried with another. One on which
+// something has come unasked is not used at all, since the next to ask would take
+// that for the answer.
 func (s *sending) begin() error {
 	for {
 		kept := true
@@ -196,7 +198,7 @@ func (s *sending) begin() error {
 			}
 			kept = false
 		}
-		if kept && !s.again && !s.up.Quiet() {
+		if kept && !s.up.Quiet() {
 			s.up.Close()
 			continue
 		}

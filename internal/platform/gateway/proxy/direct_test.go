@@ -24,7 +24,8 @@ import (
 type script struct {
 	addr   string
 	answer string
-	shut   bool // after the answer
+	shut   bool   // after the answer
+	after  string // said a moment after it
 	mu     sync.Mutex
 	asked  []string // what came, in a form that can be compared
 }
@@ -81,6 +82,10 @@ func (s *script) serve(c net.Conn) {
 		if _, err := io.WriteString(c, s.answer); err != nil || s.shut {
 			return
 		}
+		if s.after != "" {
+			time.Sleep(10 * time.Millisecond)
+			_, _ = io.WriteString(c, s.after)
+		}
 	}
 }
 
@@ -127,7 +132,10 @@ func talk(t *testing.T, addr, text string, methods []string, piece int) []string
 				// How much of it came is up to buffers.
 				return append(got, "no answer")
 			}
-			got = append(got, text)
+			// Whether to send a body is answered by net/http, the backend or both.
+			if resp.StatusCode != http.StatusContinue {
+				got = append(got, text)
+			}
 			if resp.StatusCode >= 200 {
 				if resp.Close {
 					methods = nil
@@ -372,6 +380,42 @@ func TestAKeptConnectionThatWasClosedIsNotMissed(t *testing.T) {
 	}
 	if n := b.left.Load(); n != 0 {
 		t.Errorf("%d connections were left to net/http", n)
+	}
+}
+
+// What a backend says unasked is nobody's answer, least of all the next client's.
+func TestWhatComesUnaskedIsNoAnswer(t *testing.T) {
+	b := newBench(t, Config{})
+	backend := newScript(t, hello, false)
+	backend.after = "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, backend.addr))})
+	for range 5 {
+		got := talk(t, b.addr, lines("GET / HTTP/1.1", "Host: web.test"), []string{"GET"}, 1<<20)
+		if !strings.HasPrefix(got[0], "200 ") || got[1] != "open" {
+			t.Fatalf("answered with %s; want 200 each time", got)
+		}
+	}
+}
+
+func TestASlowRequestIsLeft(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Config{})
+	b.rule(&route.Rule{Backends: to(b.service("web", upstream.HTTP1, newScript(t, hello, false).addr))})
+	c, err := net.Dial("tcp", b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: ")
+	began := time.Now()
+	waitFor(t, "the connection is left to net/http", func() bool { return b.left.Load() == 1 })
+	if took := time.Since(began); took > restMost+time.Second {
+		t.Errorf("it was waited for %s; want %s", took, restMost)
+	}
+	_, _ = io.WriteString(c, "web.test\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("answer = %v, %v; want 200", resp, err)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 const (
 	firstLeast, firstMost = 30 * time.Second, 30 * time.Second // before its first request
 	idleLeast, idleMost   = 4 * time.Minute, 5 * time.Minute   // between requests
-	restLeast, restMost   = 5 * time.Second, 10 * time.Second  // within one, before net/http has to wait for it
+	restMost              = 2 * time.Second                    // within one, before it is net/http that waits for it
 )
 
 // Line is a client's connection whose requests are read here, and sent on with
@@ -158,7 +158,7 @@ func (l *Line) more() (ok bool, err error) {
 	if l.have == len(l.desk.in) {
 		return false, nil
 	}
-	l.conn.Within(time.Now(), restLeast, restMost)
+	l.conn.By(time.Now().Add(restMost))
 	n, err := l.conn.Read(l.desk.in[l.have:])
 	l.have += n
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -174,7 +174,7 @@ func (l *Line) hangUp() {
 	if l.conn.CloseWrite() != nil {
 		return
 	}
-	l.conn.Within(time.Now(), lingerTime, lingerTime)
+	l.conn.By(time.Now().Add(lingerTime))
 	var rest [512]byte
 	for {
 		if _, err := l.conn.Read(rest[:]); err != nil {

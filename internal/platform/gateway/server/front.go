@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -55,7 +56,10 @@ func (f *front) Accept() (net.Conn, error) {
 // Close ends Accept. Connections that are open stay.
 func (f *front) Close() error {
 	f.once.Do(func() { close(f.closed) })
-	return f.Listener.Close()
+	if err := f.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil // it was closed when the draining began
 }
 
 // run accepts connections until there are no more.
@@ -100,11 +104,17 @@ func (s *Server) attend(port int, c net.Conn) {
 	s.fronts.mu.Lock()
 	s.fronts.lines[line] = struct{}{}
 	s.fronts.mu.Unlock()
-	rest := line.Serve()
-	s.fronts.mu.Lock()
-	delete(s.fronts.lines, line)
-	s.fronts.mu.Unlock()
-	if rest != nil {
+	defer func() {
+		s.fronts.mu.Lock()
+		delete(s.fronts.lines, line)
+		s.fronts.mu.Unlock()
+		// As net/http has it: what one connection runs into is not to end all.
+		if why := recover(); why != nil {
+			s.log.Error("connection ended", "port", port, "err", why, "stack", string(debug.Stack()))
+			c.Close()
+		}
+	}()
+	if rest := line.Serve(); rest != nil {
 		s.leave(port, rest)
 	}
 }

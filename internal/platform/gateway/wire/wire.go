@@ -26,8 +26,10 @@ type Conn struct {
 	seat       Seat
 	n          int
 	err        error
+	polled     [1]unix.PollFd
 	tryReceive func(fd uintptr) bool
 	tryPeek    func(fd uintptr) bool
+	tryLook    func(fd uintptr)
 }
 
 // A Seat is where bytes are put when they come. Take and Leave are called in
@@ -44,7 +46,7 @@ func New(c *net.TCPConn) (*Conn, error) {
 		return nil, err
 	}
 	w := &Conn{TCPConn: c, raw: raw}
-	w.tryReceive, w.tryPeek = w.receive, w.peek
+	w.tryReceive, w.tryPeek, w.tryLook = w.receive, w.peek, func(fd uintptr) { w.look(fd) }
 	return w, nil
 }
 
@@ -61,7 +63,11 @@ func (c *Conn) Receive(s Seat) (int, error) {
 
 func (c *Conn) receive(fd uintptr) bool {
 	b := c.seat.Take()
-	c.n, c.err = ignoringEINTR(func() (int, error) { return unix.Read(int(fd), b) })
+	for {
+		if c.n, c.err = unix.Read(int(fd), b); c.err != unix.EINTR {
+			break
+		}
+	}
 	if c.err == nil {
 		return true
 	}
@@ -80,56 +86,45 @@ func (c *Conn) Gone() error {
 }
 
 func (c *Conn) peek(fd uintptr) bool {
-	var n int
-	n, c.err = peek(int(fd))
-	switch {
-	case c.err == unix.EAGAIN:
+	switch events := c.look(fd); {
+	case events == 0:
 		return false
-	case c.err == nil && n > 0:
-		c.err = os.ErrExist
+	case events&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0:
+		c.err = nil
 	default:
-		c.err = nil // it was reset, which is gone too
+		c.err = os.ErrExist
 	}
 	return true
 }
 
 // Quiet tells whether the connection is open and nothing has come.
 func (c *Conn) Quiet() bool {
-	quiet := false
-	err := c.raw.Control(func(fd uintptr) {
-		_, err := peek(int(fd))
-		quiet = err == unix.EAGAIN
-	})
-	return err == nil && quiet
+	return c.raw.Control(c.tryLook) == nil && c.polled[0].Revents == 0
 }
 
-func peek(fd int) (int, error) {
-	var b [1]byte
-	return ignoringEINTR(func() (int, error) {
-		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return n, err
-	})
-}
-
-func ignoringEINTR(f func() (int, error)) (int, error) {
+// look returns what has happened to the connection.
+func (c *Conn) look(fd uintptr) int16 {
+	c.polled[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
 	for {
-		n, err := f()
-		if err != unix.EINTR {
-			return n, err
+		if _, err := unix.Poll(c.polled[:], 0); err != unix.EINTR {
+			return c.polled[0].Revents
 		}
 	}
 }
 
 // Within makes reads end between least and most after now, when nothing comes.
+// A deadline that is later than that stays.
 func (c *Conn) Within(now time.Time, least, most time.Duration) {
 	if c.until.Sub(now) < least {
-		c.until = now.Add(most)
-		_ = c.SetReadDeadline(c.until) // of an open connection it cannot fail
+		c.By(now.Add(most))
 	}
 }
 
-// Unlimited makes reads wait as long as it takes.
-func (c *Conn) Unlimited() {
-	c.until = time.Time{}
-	_ = c.SetReadDeadline(c.until)
+// By makes reads end then, when nothing comes.
+func (c *Conn) By(t time.Time) {
+	c.until = t
+	_ = c.SetReadDeadline(t) // of an open connection it cannot fail
 }
+
+// Unlimited makes reads wait as long as it takes.
+func (c *Conn) Unlimited() { c.By(time.Time{}) }

@@ -77,6 +77,10 @@ func TestADeadlineThatIsFarStays(t *testing.T) {
 	if c.until == set {
 		t.Error("the deadline was not moved when it came near")
 	}
+	c.By(now.Add(10 * time.Millisecond))
+	if _, err := c.Receive(new(bench)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Receive = %v; want that a deadline can be brought forward", err)
+	}
 }
 
 func TestQuiet(t *testing.T) {
