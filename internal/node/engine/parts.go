@@ -112,6 +112,9 @@ type Snapshots interface {
 	// at once; two at the same time do the work once. lowers are the directories
 	// of the layers below, top first.
 	Commit(ctx context.Context, key, parent string, fill func(ctx context.Context, dir string, lowers []string) error) error
+	// CommitAhead is Commit that does not wait for a parent which is just being
+	// committed: below does, when fill needs it.
+	CommitAhead(ctx context.Context, key, parent string, fill func(ctx context.Context, dir string, below func(context.Context) ([]string, error)) error) error
 	// Has tells whether a layer is committed.
 	Has(ctx context.Context, key string) bool
 	// Prepare makes a writable filesystem on top of the layer parent. Preparing an
@@ -139,9 +142,10 @@ type Images interface {
 	Pull(ctx context.Context, ref string, opt image.PullOptions) (image.Image, error)
 	// Remove takes a name away; the ID takes all of an image's names away.
 	Remove(ctx context.Context, ref string) error
-	// Unpack writes one layer into dir in overlay's own form (whiteouts, opaque
-	// directories). lowers are the unpacked layers below it, top first.
-	Unpack(ctx context.Context, layer image.Layer, dir string, lowers []string) error
+	// UnpackAhead writes one layer into dir in overlay's own form (whiteouts,
+	// opaque directories). below waits until the layers below it are unpacked and
+	// returns them, top first.
+	UnpackAhead(ctx context.Context, layer image.Layer, dir string, below func(context.Context) ([]string, error)) error
 	// Annotations returns what the manifest of an image says beside its parts.
 	Annotations(ctx context.Context, img image.Image) (map[string]string, error)
 	// OpenLayer reads the tar of a layer, for images that are no filesystem.

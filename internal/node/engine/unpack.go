@@ -3,7 +3,11 @@ package engine
 import (
 	"context"
 	"fmt"
+	"sync"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/image"
 )
 
@@ -33,21 +37,45 @@ func (e *Engine) unpack(ctx context.Context, img image.Image, progress func(imag
 	}
 }
 
+// layersAtOnce is how many layers of an image are unpacked at the same time:
+// decompressing one keeps a core busy, and writing it half of another.
+const layersAtOnce = 3
+
+// unpackLayers begins with the lowest layer, and with each next one as soon as
+// the one below it has begun. No layer is committed before those below it.
 func (e *Engine) unpackLayers(ctx context.Context, img image.Image, progress func(image.Progress)) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(layersAtOnce)
+	failed := make([]error, len(img.Layers))
 	parent := ""
 	for i, layer := range img.Layers {
-		key := layer.ChainID.String()
-		say(progress, image.Progress{Digest: layer.Digest, Step: "unpack", Total: layer.Size})
-		err := e.parts.Snapshots.Commit(ctx, key, parent, func(ctx context.Context, dir string, lowers []string) error {
-			return e.parts.Images.Unpack(ctx, layer, dir, lowers)
+		key, on, begun := layer.ChainID.String(), parent, make(chan struct{})
+		group.Go(func() error {
+			begin := sync.OnceFunc(func() { close(begun) })
+			defer begin()
+			err := e.parts.Snapshots.CommitAhead(ctx, key, on, func(ctx context.Context, dir string, below func(context.Context) ([]string, error)) error {
+				begin()
+				say(progress, image.Progress{Digest: layer.Digest, Step: "unpack", Total: layer.Size})
+				return e.parts.Images.UnpackAhead(ctx, layer, dir, below)
+			})
+			if err != nil {
+				failed[i] = fmt.Errorf("layer %d of %d: %w", i+1, len(img.Layers), err)
+				return failed[i]
+			}
+			say(progress, image.Progress{Digest: layer.Digest, Step: "done", Done: layer.Size, Total: layer.Size})
+			return nil
 		})
-		if err != nil {
-			return fmt.Errorf("layer %d of %d: %w", i+1, len(img.Layers), err)
-		}
-		say(progress, image.Progress{Digest: layer.Digest, Step: "done", Done: layer.Size, Total: layer.Size})
+		<-begun
 		parent = key
 	}
-	return nil
+	err := group.Wait()
+	// The cause is the lowest layer that did not fail because of another.
+	for _, one := range failed {
+		if one != nil && fault.Of(one) != fault.Canceled {
+			return one
+		}
+	}
+	return err
 }
 
 func say(progress func(image.Progress), p image.Progress) {

@@ -106,6 +106,11 @@ func (t *tree) whiteout(p string) error {
 
 // finish sets what must come last.
 func (t *tree) finish() error {
+	if _, described := t.times[""]; !described {
+		if err := t.undescribedRoot(); err != nil {
+			return err
+		}
+	}
 	if t.opaqueRoot {
 		if err := t.hideRoot(); err != nil {
 			return err
@@ -119,9 +124,26 @@ func (t *tree) finish() error {
 	return nil
 }
 
+// undescribedRoot makes the root what it is below: the top layer's is the root of
+// all, and a layer that does not mention it must not change it.
+func (t *tree) undescribedRoot() error {
+	lowers, err := t.lowers()
+	if err != nil {
+		return err
+	}
+	if len(lowers) > 0 {
+		return t.inherit("", lowers[0])
+	}
+	return unix.Fchmod(int(t.root.Fd()), 0o755)
+}
+
 // hideRoot hides whatever the layers below have in the root.
 func (t *tree) hideRoot() error {
-	for _, lower := range t.lowers {
+	lowers, err := t.lowers()
+	if err != nil {
+		return err
+	}
+	for _, lower := range lowers {
 		entries, err := os.ReadDir(lower)
 		if err != nil {
 			return err

@@ -61,7 +61,8 @@ func Decompress(r io.Reader) (io.ReadCloser, error) { return decompress(r) }
 
 // Apply is Unpack of a tar that is in no store.
 func Apply(ctx context.Context, tar io.Reader, dir string, lowers []string) error {
-	if err := apply(ctx, tar, dir, lowers); err != nil {
+	below := func(context.Context) ([]string, error) { return lowers, nil }
+	if err := apply(ctx, tar, dir, below); err != nil {
 		return fmt.Errorf("unpack into %s: %w", dir, diskError(dir, err))
 	}
 	return nil

@@ -190,3 +190,19 @@ func (x *pushedIndex) child(h v1.Hash) (ocispec.Descriptor, error) {
 	}
 	return ocispec.Descriptor{}, fmt.Errorf("manifest %s: %w", h, fault.NotFound)
 }
+
+// metered reports how much of a blob is read.
+type metered struct {
+	io.Reader
+	progress func(Progress)
+	report   Progress
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.Reader.Read(p)
+	m.report.Done += int64(n)
+	if m.progress != nil && n > 0 {
+		m.progress(m.report)
+	}
+	return n, err
+}

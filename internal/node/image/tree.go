@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ const maxLinks = 40
 type tree struct {
 	root   *os.File
 	dirFS  string
-	lowers []string // top first
+	lowers func() ([]string, error) // top first; it may wait until they are whole
 	own    map[string]node
 	times  map[string]times // of directories; set last, since each new entry changes them
 	last   *handle          // the directory used last: entries come directory by directory
@@ -57,28 +58,16 @@ func (h *handle) release() {
 	}
 }
 
-func newTree(dir string, lowers []string) (*tree, error) {
+func newTree(dir string, lowers func() ([]string, error)) (*tree, error) {
 	root, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{
-		root: root, dirFS: dir, lowers: lowers,
+	return &tree{
+		root: root, dirFS: dir, lowers: sync.OnceValues(lowers),
 		own:   map[string]node{"": {kind: unix.S_IFDIR}},
 		times: map[string]times{},
-	}
-	// The top layer's root is the root of all; a layer that does not mention it
-	// must not change it.
-	if len(lowers) > 0 {
-		err = t.inherit("", lowers[0])
-	} else {
-		err = unix.Fchmod(int(root.Fd()), 0o755)
-	}
-	if err != nil {
-		t.close()
-		return nil, err
-	}
-	return t, nil
+	}, nil
 }
 
 func (t *tree) close() {
@@ -241,7 +230,11 @@ func (t *tree) below(p string) (node, string, error) {
 		return node{}, "", nil
 	}
 	parts := splitPath(p)
-	for _, lower := range t.lowers {
+	lowers, err := t.lowers()
+	if err != nil {
+		return node{}, "", err
+	}
+	for _, lower := range lowers {
 		n, at, stop, err := look(lower, parts)
 		if err != nil || at != "" || stop {
 			return n, at, err

@@ -18,18 +18,20 @@ import (
 // that the layer does not describe take their metadata from there, and hard
 // links may lead there. The caller syncs dir, and deletes it after an error.
 func (s *Store) Unpack(ctx context.Context, layer Layer, dir string, lowers []string) error {
-	return s.UnpackProgress(ctx, layer, dir, lowers, nil)
+	return s.UnpackAhead(ctx, layer, dir, func(context.Context) ([]string, error) { return lowers, nil })
 }
 
-// UnpackProgress is Unpack that tells how far it is, in bytes of the blob.
-func (s *Store) UnpackProgress(ctx context.Context, layer Layer, dir string, lowers []string, progress func(Progress)) error {
-	if err := s.unpack(ctx, layer, dir, lowers, progress); err != nil {
+// UnpackAhead is Unpack of a layer while those below it are still being
+// unpacked: below waits until they are whole. Most layers describe all that they
+// touch, and need them at the end only.
+func (s *Store) UnpackAhead(ctx context.Context, layer Layer, dir string, below func(context.Context) ([]string, error)) error {
+	if err := s.unpack(ctx, layer, dir, below); err != nil {
 		return fmt.Errorf("unpack layer %s: %w", layer.Digest, diskError(dir, err))
 	}
 	return nil
 }
 
-func (s *Store) unpack(ctx context.Context, layer Layer, dir string, lowers []string, progress func(Progress)) error {
+func (s *Store) unpack(ctx context.Context, layer Layer, dir string, below func(context.Context) ([]string, error)) error {
 	hold := s.holds.begin()
 	defer hold.release()
 	hold.add(layer.Digest)
@@ -38,15 +40,14 @@ func (s *Store) unpack(ctx context.Context, layer Layer, dir string, lowers []st
 		return err
 	}
 	defer blob.Close()
-	source := &metered{Reader: blob, progress: progress, report: Progress{Digest: layer.Digest, Step: "unpack", Total: blob.Size}}
-	plain, err := decompress(source)
+	plain, err := decompress(blob)
 	if err != nil {
 		return err
 	}
 	defer plain.Close()
 	stream := newHashed(plain)
 	defer stream.close()
-	if err := apply(ctx, stream, dir, lowers); err != nil {
+	if err := apply(ctx, stream, dir, below); err != nil {
 		return err
 	}
 	got, err := stream.sum()
@@ -59,30 +60,14 @@ func (s *Store) unpack(ctx context.Context, layer Layer, dir string, lowers []st
 	return nil
 }
 
-// metered reports how much of a blob is read.
-type metered struct {
-	io.Reader
-	progress func(Progress)
-	report   Progress
-}
-
-func (m *metered) Read(p []byte) (int, error) {
-	n, err := m.Reader.Read(p)
-	m.report.Done += int64(n)
-	if m.progress != nil && n > 0 {
-		m.progress(m.report)
-	}
-	return n, err
-}
-
 // apply writes the entries of a layer's tar into dir.
-func apply(ctx context.Context, stream io.Reader, dir string, lowers []string) error {
+func apply(ctx context.Context, stream io.Reader, dir string, below func(context.Context) ([]string, error)) error {
 	if entries, err := os.ReadDir(dir); err != nil {
 		return err
 	} else if len(entries) > 0 {
 		return fmt.Errorf("directory %s is not empty: %w", dir, fault.Precondition)
 	}
-	t, err := newTree(dir, lowers)
+	t, err := newTree(dir, func() ([]string, error) { return below(ctx) })
 	if err != nil {
 		return err
 	}

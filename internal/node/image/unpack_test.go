@@ -3,6 +3,8 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,6 +81,49 @@ func link(name, target string) tar.Header {
 
 func symlink(name, target string) tar.Header {
 	return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}
+}
+
+// A layer is unpacked while those below it still are, as far as it says itself
+// what it is.
+func TestUnpackAheadOfTheLayersBelow(t *testing.T) {
+	needRoot(t)
+	s := openStore(t, Config{})
+	lower := mustUnpack(t, s, nil, tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o711, Uid: 3}, file("old", "1"))
+	data := layer(t, directory("etc"), file("etc/motd", "hello"), file("etc/.wh.issue", ""), link("linked", "old"))
+	d := digest.FromBytes(data)
+	if err := s.blobs.put(data, ocispec.Descriptor{Digest: d}); err != nil {
+		t.Fatal(err)
+	}
+	dir, whole, done := t.TempDir(), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- s.UnpackAhead(t.Context(), Layer{Descriptor: ocispec.Descriptor{Digest: d}, DiffID: d}, dir, func(context.Context) ([]string, error) {
+			<-whole
+			return []string{lower}, nil
+		})
+	}()
+	path := filepath.Join(dir, "etc/motd")
+	for limit := time.Now().Add(10 * time.Second); describe(t, path) != "file 644 0:0 hello"; time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("before the layers below are whole etc/motd is %s", describe(t, path))
+		}
+	}
+	if got := describe(t, filepath.Join(dir, "linked")); got != "no such file or directory" {
+		t.Errorf("before the layers below are whole a link into them is %s", got)
+	}
+	close(whole)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"": "dir 711 3:0", "linked": "file 644 0:0 1", "etc/issue": "char 0/0"} {
+		if got := describe(t, filepath.Join(dir, path)); got != want {
+			t.Errorf("%q is %s, want %s", path, got, want)
+		}
+	}
+	broken := errors.New("broken")
+	err := s.UnpackAhead(t.Context(), Layer{Descriptor: ocispec.Descriptor{Digest: d}, DiffID: d}, t.TempDir(), func(context.Context) ([]string, error) { return nil, broken })
+	if !errors.Is(err, broken) {
+		t.Errorf("UnpackAhead on layers that failed = %v, want their error", err)
+	}
 }
 
 func TestUnpackWritesWhatTheLayerSays(t *testing.T) {

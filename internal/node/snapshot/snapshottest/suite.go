@@ -15,6 +15,7 @@ import (
 // Snapshots is what the engine asks of a store; the contract is there.
 type Snapshots interface {
 	Commit(ctx context.Context, key, parent string, fill func(ctx context.Context, dir string, lowers []string) error) error
+	CommitAhead(ctx context.Context, key, parent string, fill func(ctx context.Context, dir string, below func(context.Context) ([]string, error)) error) error
 	Has(ctx context.Context, key string) bool
 	Prepare(ctx context.Context, name, parent string) (snapshot.Mount, error)
 	View(ctx context.Context, name, parent string) (snapshot.Mount, error)

@@ -83,6 +83,72 @@ var together = map[string]func(*testing.T, Opener){
 		})
 	},
 
+	"a layer made ahead is filled at once, and there after the one below": func(t *testing.T, open Opener) {
+		s := fresh(t, open)
+		filling, goOn, result := make(chan struct{}), make(chan struct{}), make(chan error, 2)
+		go func() {
+			result <- s.Commit(t.Context(), "a", "", func(_ context.Context, dir string, _ []string) error {
+				close(filling)
+				<-goOn
+				return file("x", "1")(dir)
+			})
+		}()
+		<-filling
+		filled := make(chan struct{})
+		go func() {
+			result <- s.CommitAhead(t.Context(), "b", "a", func(ctx context.Context, dir string, below func(context.Context) ([]string, error)) error {
+				err := file("y", "2")(dir)
+				close(filled)
+				dirs, belowErr := below(ctx)
+				if belowErr == nil && len(dirs) == 1 {
+					belowErr = wants(dirs[0], map[string]string{"x": "1"})
+				}
+				return errors.Join(err, belowErr)
+			})
+		}()
+		<-filled
+		if _, err := s.Collect(t.Context(), nil); err != nil {
+			t.Errorf("Collect = %v", err)
+		}
+		if s.Has(t.Context(), "b") {
+			t.Error("it is there before the one below")
+		}
+		close(goOn)
+		if err := errors.Join(<-result, <-result); err != nil {
+			t.Fatalf("Commit: %v", err)
+		}
+		Mounted(t, prepare(t, s, "c", "b"), func(root string) error {
+			return wants(root, map[string]string{"x": "1", "y": "2"})
+		})
+	},
+
+	"a layer made ahead of one that fails is not there": func(t *testing.T, open Opener) {
+		s := fresh(t, open)
+		broken := errors.New("broken")
+		filling, goOn, result := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			result <- s.Commit(t.Context(), "a", "", func(context.Context, string, []string) error {
+				close(filling)
+				<-goOn
+				return broken
+			})
+		}()
+		<-filling
+		// Its fill does not ask for what is below, and would do well.
+		err := s.CommitAhead(t.Context(), "b", "a", func(_ context.Context, dir string, _ func(context.Context) ([]string, error)) error {
+			close(goOn)
+			return file("y", "2")(dir)
+		})
+		if first := <-result; !errors.Is(first, broken) || !errors.Is(err, broken) {
+			t.Errorf("Commit = %v, CommitAhead on it = %v; want both broken", first, err)
+		}
+		if s.Has(t.Context(), "a") || s.Has(t.Context(), "b") {
+			t.Error("a layer is there that failed, or that stands on one")
+		}
+		commit(t, s, "a", "", layerOf(file("x", "1")))
+		commit(t, s, "b", "a", layerOf(file("y", "2")))
+	},
+
 	"filesystems come and go while layers are collected": func(t *testing.T, open Opener) {
 		s := fresh(t, open)
 		var wg sync.WaitGroup

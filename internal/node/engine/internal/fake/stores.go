@@ -121,6 +121,13 @@ func (s *Snapshots) Commit(ctx context.Context, key, parent string, fill func(co
 	return nil
 }
 
+// CommitAhead fills a directory, one after the other.
+func (s *Snapshots) CommitAhead(ctx context.Context, key, parent string, fill func(context.Context, string, func(context.Context) ([]string, error)) error) error {
+	return s.Commit(ctx, key, parent, func(ctx context.Context, dir string, lowers []string) error {
+		return fill(ctx, dir, func(context.Context) ([]string, error) { return lowers, nil })
+	})
+}
+
 // Has tells whether a layer is there.
 func (s *Snapshots) Has(_ context.Context, key string) bool {
 	s.mu.Lock()
@@ -274,8 +281,8 @@ func (s *Images) Remove(ctx context.Context, ref string) error {
 	return nil
 }
 
-// Unpack writes a layer's files.
-func (s *Images) Unpack(_ context.Context, layer image.Layer, dir string, _ []string) error {
+// UnpackAhead writes a layer's files.
+func (s *Images) UnpackAhead(_ context.Context, layer image.Layer, dir string, _ func(context.Context) ([]string, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.files[layer.Digest] {
