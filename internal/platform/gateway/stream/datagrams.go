@@ -25,7 +25,11 @@ const (
 	// idleLimit is how long a client that says nothing and is told nothing keeps
 	// its endpoint.
 	idleLimit = time.Minute
-	// maxClients bounds what datagrams with made-up senders can cost.
+	// onceLimit is that of a client that has said one thing and has its answer, as
+	// in a question to DNS.
+	onceLimit = 5 * time.Second
+	// maxClients bounds what datagrams with made-up senders can cost. When there
+	// are more, one that has been silent for long makes room.
 	maxClients = 10_000
 	// maxWaiting is how many datagrams of one client are kept while an App starts.
 	maxWaiting = 16
@@ -48,8 +52,9 @@ type datagrams struct {
 // client is who sends datagrams.
 type client struct {
 	from netip.AddrPort
-	oob  []byte // makes answers come from the address that was asked
-	used atomic.Int64
+	oob  []byte       // makes answers come from the address that was asked
+	used atomic.Int64 // when it last said something or was told something
+	said atomic.Int64 // datagrams
 
 	table    *Table // that the endpoint was chosen by
 	port     *upstream.Port
@@ -117,6 +122,7 @@ func (d *datagrams) take(from netip.AddrPort, oob, data []byte) {
 		}
 	}
 	c.used.Store(time.Now().UnixNano())
+	c.said.Add(1)
 	switch {
 	case c.to != nil:
 		_, _ = c.to.Write(data) // it may get lost, as any datagram may
@@ -150,12 +156,15 @@ func (c *client) keeps(t *Table, port int) bool {
 // mu is held.
 func (d *datagrams) meet(t *Table, from netip.AddrPort, oob []byte) *client {
 	target := t.udp[d.port]
-	if target == nil || len(d.clients) >= maxClients {
+	if target == nil {
 		return nil
 	}
 	backend := target.choose()
 	if backend == nil || backend.Port == nil {
 		return nil
+	}
+	if len(d.clients) >= maxClients {
+		d.makeRoom()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &client{from: from, oob: source(oob), table: t, port: backend.Port, cancel: cancel}
@@ -173,6 +182,25 @@ func (d *datagrams) meet(t *Table, from netip.AddrPort, oob []byte) *client {
 	}
 	d.server.parts.Go(func() { d.await(ctx, c) })
 	return c
+}
+
+// makeRoom forgets a client: of some, the one that has been silent the longest.
+// mu is held.
+func (d *datagrams) makeRoom() {
+	const some = 16
+	var longest *client
+	looked := 0
+	for _, c := range d.clients { // which begins anywhere
+		if longest == nil || c.used.Load() < longest.used.Load() {
+			longest = c
+		}
+		if looked++; looked == some {
+			break
+		}
+	}
+	if longest != nil {
+		d.drop(longest)
+	}
 }
 
 // await connects a client when the App that it waits for has started.
@@ -212,11 +240,7 @@ func (d *datagrams) connect(c *client, e *upstream.Endpoint) bool {
 	c.endpoint, c.to = e, to
 	c.used.Store(time.Now().UnixNano())
 	d.server.parts.Go(func() {
-		heard, err := d.answers(c)
-		// A client is one request, whose answer is the first datagram that comes
-		// back. An endpoint where nobody listens says so; one that does not answer
-		// may have nothing to say.
-		stats.Answered(heard, err != nil)
+		err := d.answers(c)
 		stats.InFlight.Add(-1)
 		e.Done()
 		if err != nil {
@@ -230,32 +254,42 @@ func (d *datagrams) connect(c *client, e *upstream.Endpoint) bool {
 }
 
 // answers brings a client what its endpoint says, until neither has said
-// anything for a while. It returns how long the first answer took, and an error
-// when nobody listens there.
-func (d *datagrams) answers(c *client) (first time.Duration, err error) {
-	began := time.Now()
+// anything for a while. It returns an error when nobody listens there. A client
+// is one request, and the first datagram that comes back is its answer; an
+// endpoint that says nothing may have nothing to say.
+func (d *datagrams) answers(c *client) (err error) {
+	stats, began, answered := &c.port.Service.Stats, time.Now(), false
+	answer := func(failed bool) {
+		if !answered {
+			answered = true
+			stats.Answered(time.Since(began), failed)
+		}
+	}
 	raw, err := c.to.SyscallConn()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for {
-		_ = c.to.SetReadDeadline(time.Now().Add(idleLimit))
+		limit := idleLimit
+		if answered && c.said.Load() <= 1 {
+			limit = onceLimit
+		}
+		_ = c.to.SetReadDeadline(time.Now().Add(limit))
 		buf, n, err := d.server.read(raw)
 		var timeout net.Error
 		switch {
 		case errors.As(err, &timeout) && timeout.Timeout():
-			if time.Since(time.Unix(0, c.used.Load())) < idleLimit {
+			if time.Since(time.Unix(0, c.used.Load())) < limit {
 				continue
 			}
-			return first, nil
+			return nil
 		case errors.Is(err, net.ErrClosed):
-			return first, nil
+			return nil
 		case err != nil:
-			return first, err
+			answer(true)
+			return err
 		}
-		if first == 0 {
-			first = time.Since(began)
-		}
+		answer(false)
 		c.used.Store(time.Now().UnixNano())
 		_, _, _ = d.conn.WriteMsgUDPAddrPort((*buf)[:n], c.oob, c.from)
 		d.server.room.Put(buf)
