@@ -131,6 +131,9 @@ func (t *translation) authorities(namespace, group, kind, name string) ([]*x509.
 // what the Service itself does. Without either the port is as it is spoken to;
 // missing says why it cannot be.
 func (t *translation) secure(svc *corev1.Service, port *corev1.ServicePort, as *upstream.Port, found *problems) (secured *upstream.Port, missing string) {
+	if len(t.policies) == 0 && as.Protocol != upstream.HTTPS {
+		return as, "" // as most are, of which there may be thousands
+	}
 	name := svc.Namespace + "/" + svc.Name
 	for _, section := range []string{port.Name, ""} {
 		at := t.policies[policyTarget{svc.Namespace, svc.Name, section}]
