@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/admission"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
 )
@@ -46,6 +47,7 @@ func testConfig(dir string) Config {
 		KubeletPort: 16250,
 		CRISocket:   filepath.Join(dir, "cri.sock"),
 		CgroupRoot:  "/sampan-test-" + filepath.Base(dir),
+		Admission:   map[string]admission.Interface{"Signed": signed{}},
 		Addons: [][]byte{[]byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: addon}\n---\n" +
 			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: given, namespace: addon}\ndata: {key: value}\n")},
 	}
@@ -111,6 +113,7 @@ func TestCluster(t *testing.T) {
 		t.Logf("deployment with 3 pods ready after %s", time.Since(began))
 	})
 	makeAutoscaled(t, client)
+	t.Run("a further admission step has the last word", func(t *testing.T) { testAdmission(t, client) })
 	t.Run("the node has its role and no taint", func(t *testing.T) {
 		eventually(t, 10*time.Second, func() (bool, error) {
 			node, err := client.CoreV1().Nodes().Get(ctx, cfg.NodeName, metav1.GetOptions{})
