@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container/launch"
 	"github.com/sampan-cloud/sampan/internal/node/container/wire"
@@ -15,6 +17,9 @@ import (
 
 // errGone says that the keeper went away before it answered.
 var errGone = fmt.Errorf("the keeper went away: %w", fault.Unavailable)
+
+// errUnasked says so of a request that it has not begun with.
+var errUnasked = fmt.Errorf("%w before it was asked", errGone)
 
 // A link is one connection to a keeper.
 type link struct {
@@ -92,7 +97,7 @@ func (l *link) call(ctx context.Context, call string, body any, fds []int, answe
 	l.mu.Lock()
 	if l.ended {
 		l.mu.Unlock()
-		return nil, errGone
+		return nil, errUnasked
 	}
 	l.last++
 	id := l.last
@@ -100,6 +105,9 @@ func (l *link) call(ctx context.Context, call string, body any, fds []int, answe
 	l.mu.Unlock()
 	if err := l.conn.Send(wire.Message{ID: id, Call: call, Body: data}, fds...); err != nil {
 		l.giveUp(id, to)
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+			return nil, fmt.Errorf("%w: %w", errUnasked, err)
+		}
 		return nil, fmt.Errorf("%w: %w", errGone, err)
 	}
 	select {
@@ -162,6 +170,8 @@ func (e *StartError) Unwrap() []error {
 func asError(e *wire.Error) error {
 	kind := fault.Kind(e.Kind)
 	switch {
+	case e.Kind == wire.Again:
+		return errUnasked
 	case e.Step != "":
 		return &StartError{text: e.Text, kind: kind, cause: &launch.StepError{Step: e.Step, Path: e.Path, Errno: errno(e.Errno)}}
 	case kind != "":

@@ -177,8 +177,8 @@ func (r *Runtime) keeper(ctx context.Context) (*link, error) {
 	}
 }
 
-// call asks the keeper. When it dies before it answers, and again says that the
-// request may be repeated, its successor is asked.
+// call asks the keeper. When it dies before it answers, its successor is asked if
+// again says that the request may be repeated, or if it was not begun.
 func (r *Runtime) call(ctx context.Context, again bool, call string, body any, fds []int, answer any) ([]*os.File, error) {
 	for {
 		l, err := r.keeper(ctx)
@@ -186,16 +186,11 @@ func (r *Runtime) call(ctx context.Context, again bool, call string, body any, f
 			return nil, err
 		}
 		files, err := l.call(ctx, call, body, fds, answer)
-		if again && errors.Is(err, errGone) && ctx.Err() == nil {
-			select {
-			case <-l.gone:
-				// Until the supervisor has seen it too.
-				time.Sleep(time.Millisecond)
-				continue
-			case <-ctx.Done():
-			}
+		if !errors.Is(err, errUnasked) && (!again || !errors.Is(err, errGone)) || ctx.Err() != nil {
+			return files, err
 		}
-		return files, err
+		// Until the supervisor has seen it too, or the keeper is itself again.
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -20,16 +20,23 @@ func (o out) after() {
 	}
 }
 
+// enter keeps the keeper from turning into another program until leave is called,
+// for calls of which nobody could tell whether they were done. They are refused
+// while it does.
+func (k *Keeper) enter(call string) (leave func(), err error) {
+	switch call {
+	case wire.CallStart, wire.CallExec, wire.CallCheckpoint:
+		if !k.work.TryRLock() {
+			return func() {}, wire.Errorf(wire.Again, "the keeper turns into another program")
+		}
+		return k.work.RUnlock, nil
+	}
+	return func() {}, nil
+}
+
 // call does what one message asks.
 func (k *Keeper) call(c *client, m wire.Message, fds []int) (any, out, error) {
-	switch m.Call {
-	case wire.CallCheckpoint:
-		k.work.RLock()
-		defer k.work.RUnlock()
-	case wire.CallStart, wire.CallExec:
-		// Not while the keeper turns into another program.
-		k.work.RLock()
-		defer k.work.RUnlock()
+	if m.Call == wire.CallStart || m.Call == wire.CallExec {
 		k.slots <- struct{}{}
 		defer func() { <-k.slots }()
 	}

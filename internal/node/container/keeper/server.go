@@ -92,7 +92,13 @@ func (k *Keeper) serve(c *client) {
 			defer wire.CloseAll(fds)
 			answer := wire.Message{ID: m.ID}
 			var failure *wire.Error
-			body, out, err := k.call(c, m, fds)
+			leave, err := k.enter(m.Call)
+			defer leave()
+			var body any
+			var out out
+			if err == nil {
+				body, out, err = k.call(c, m, fds)
+			}
 			defer out.after()
 			switch {
 			case errors.As(err, &failure):

@@ -209,6 +209,8 @@ const (
 	Exists       = "already exists"
 	Precondition = "not possible now"
 	Unsupported  = "not supported"
+
+	Again = "again" // nothing has been done; it may be asked for again at once
 )
 
 // Errorf makes an Error of a kind.
