@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -54,8 +53,6 @@ func run() error {
 	if *dir == "" {
 		return fmt.Errorf("--dir is required")
 	}
-	// Little lives long here; a small heap matters more than its collection.
-	debug.SetGCPercent(50)
 	file, err := os.OpenFile(filepath.Join(*dir, keeper.LogFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err

@@ -67,6 +67,7 @@ func newTable(entries, data int) (*table, error) {
 		return nil, fmt.Errorf("memory for the start table: %w", err)
 	}
 	t := &table{mem: mem, hdr: (*header)(unsafe.Pointer(&mem[0])), room: entries, limit: limit}
+	t.steps = make([]step, 0, entries/2) // most need less, and growing would copy
 	t.free = int(unsafe.Sizeof(header{})) + entries*int(unsafe.Sizeof(entry{}))
 	t.hdr.block = math.MaxUint64
 	t.hdr.first = uintptr(unsafe.Pointer(t.entry(0)))
