@@ -101,11 +101,15 @@ func TestWhatIsSetIsOneChange(t *testing.T) {
 	if err := os.WriteFile(local, []byte("# settings\nexport A=1\n\nB=\"two words\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(local+"2", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const keys = `"MODE":{"plain":true},"file.etc.web.conf":{"path":"/etc/web.conf","plain":true}`
 	for name, tt := range map[string]struct{ args, in, data, keys string }{
 		"a variable":                    {"set web LIMIT=5 MODE=x", "", `{"LIMIT":"NQ==","MODE":"eA=="}`, `{"LIMIT":{"plain":true},` + keys + `}`},
 		"a secret from the input":       {"set web --secret PW", "new\n", `{"PW":"bmV3"}`, `{` + keys[:len(`"MODE":{"plain":true}`)] + `,"PW":{},` + keys[len(`"MODE":{"plain":true},`):] + `}`},
 		"a file where it was":           {"set web --file /etc/web.conf=-", "c\n", `{"file.etc.web.conf":"Ywo="}`, `{` + keys + `}`},
+		"files of like names":           {"set web --file /a+b=" + local + "2 --file /a_b=" + local + "2", "", `{"file.a_b":"eA==","file.a_b_":"eA=="}`, `{"MODE":{"plain":true},"file.a_b":{"path":"/a+b","plain":true},"file.a_b_":{"path":"/a_b","plain":true},` + keys[len(`"MODE":{"plain":true},`):] + `}`},
 		"lines of a file":               {"set web --env-file " + local, "", `{"A":"MQ==","B":"dHdvIHdvcmRz"}`, `{"A":{"plain":true},"B":{"plain":true},` + keys + `}`},
 		"a variable and a file removed": {"unset web MODE /etc/web.conf", "", `{"MODE":null,"file.etc.web.conf":null}`, `{}`},
 	} {

@@ -80,40 +80,40 @@ var strange = regexp.MustCompile(`[^-._/a-zA-Z0-9]`)
 const largest = 1 << 20
 
 // change is the patch that makes the edits, with the keys as they are after it.
-func (a *app) change(c ownConfig, name string, edits []edit) (data object, keys map[string]client.ConfigKey, err error) {
-	data, keys = object{}, maps.Clone(c.keys)
-	total := 0
-	for k, v := range c.Data {
-		total += len(k) + len(v)
+func (a *app) change(c ownConfig, name string, edits []edit) (object, map[string]client.ConfigKey, error) {
+	patch := object{}
+	c.keys, c.Data = maps.Clone(c.keys), maps.Clone(c.Data) // as they become
+	if c.Data == nil {
+		c.Data = map[string][]byte{}
 	}
 	for _, e := range edits {
 		key := c.key(e)
 		old, there := c.Data[key]
-		if e.path == "" && keys[key].Path != "" {
-			return nil, nil, fmt.Errorf("%s: %w", a.text.get("app.config.isfile", key, keys[key].Path), fault.Invalid)
+		if e.path == "" && c.keys[key].Path != "" {
+			return nil, nil, fmt.Errorf("%s: %w", a.text.get("app.config.isfile", key, c.keys[key].Path), fault.Invalid)
 		}
 		if e.remove {
 			if !there {
 				return nil, nil, fmt.Errorf("%s: %w", a.text.get("app.config.nokey", name, e), fault.NotFound)
 			}
-			data[key] = nil
-			delete(keys, key)
+			patch[key] = nil
+			delete(c.keys, key)
+			delete(c.Data, key)
 			continue
 		}
 		want := client.ConfigKey{Path: e.path, Plain: !e.secret}
-		if there && bytes.Equal(old, e.value) && keys[key] == want {
-			continue
+		if !there || !bytes.Equal(old, e.value) || c.keys[key] != want {
+			patch[key], c.Data[key], c.keys[key] = e.value, e.value, want
 		}
-		data[key], keys[key] = e.value, want
-		total += len(e.value) - len(old)
-		if !there {
-			total += len(key)
-		}
+	}
+	total := 0
+	for key, value := range c.Data {
+		total += len(key) + len(value)
 	}
 	if total > largest {
 		return nil, nil, fmt.Errorf("%s: %w", a.text.get("app.config.large", name, size(int64(total)), size(largest)), fault.Exhausted)
 	}
-	return data, keys, nil
+	return patch, c.keys, nil
 }
 
 // changeOwn makes the edits in one change, or none of them. Whoever has changed
