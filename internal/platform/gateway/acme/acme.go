@@ -96,9 +96,32 @@ func (c *Client) Run(ctx context.Context, ready func()) error {
 	}
 	c.mu.Unlock()
 	ready()
-	<-ctx.Done()
-	c.cache.Stop()
-	return nil
+	defer c.cache.Stop()
+	for {
+		c.clean(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(cleanEvery):
+		}
+	}
+}
+
+const (
+	cleanEvery = 24 * time.Hour
+	// keepExpired is for those who look for what was shown when.
+	keepExpired = 14 * 24 * time.Hour
+)
+
+// clean deletes certificates of names that are no longer wanted, once they have
+// ended.
+func (c *Client) clean(ctx context.Context) {
+	err := certmagic.CleanStorage(ctx, c.magic.Storage, certmagic.CleanStorageOptions{
+		Logger: zap.NewNop(), OCSPStaples: true, ExpiredCerts: true, ExpiredCertGracePeriod: keepExpired,
+	})
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("old certificates not deleted", "dir", c.cfg.Dir, "err", err)
+	}
 }
 
 // Want says which names are to have certificates. Those that are not among them

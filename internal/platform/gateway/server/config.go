@@ -71,9 +71,13 @@ func serverOf(id uint64, cfg gateway.Config, b translate.Bind, policies []object
 	return s
 }
 
-// tlsOf asks our module for every certificate.
+// tlsOf asks our module for every certificate. Caddy has none of its own to keep
+// in order.
 func tlsOf(id uint64) object {
-	return object{"automation": object{"policies": []object{{"get_certificate": []object{{"via": "sampan", "id": id}}}}}}
+	return object{
+		"automation":            object{"policies": []object{{"get_certificate": []object{{"via": "sampan", "id": id}}}}},
+		"disable_storage_clean": true,
+	}
 }
 
 // encode cannot fail: what is encoded here are maps of strings and numbers.
