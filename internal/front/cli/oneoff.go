@@ -24,6 +24,7 @@ type oneOff struct {
 	tty         bool
 	interactive bool
 	network     string
+	runtime     string
 	volumes     []string
 }
 
@@ -31,7 +32,7 @@ type oneOff struct {
 func (o oneOff) request(t text) (local.Run, error) {
 	r := local.Run{
 		Image: o.image, Name: o.name, Args: o.args, Env: o.env,
-		TTY: o.tty, Stdin: o.interactive, Remove: o.remove, Network: o.network,
+		TTY: o.tty, Stdin: o.interactive, Remove: o.remove, Network: o.network, Runtime: o.runtime,
 	}
 	if o.publish > 0 {
 		r.Publish = []string{fmt.Sprintf("%d:%d", o.publish, orElse(o.port, o.publish))}

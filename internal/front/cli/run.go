@@ -51,6 +51,7 @@ func (a *app) run() *cobra.Command {
 	f.BoolVarP(&one.tty, "tty", "t", false, a.text.get("run.tty"))
 	f.BoolVarP(&one.interactive, "interactive", "i", false, a.text.get("run.interactive"))
 	f.StringVar(&one.network, "network", "bridge", a.text.get("run.network"))
+	f.StringVar(&one.runtime, "runtime", "", a.text.get("run.runtime"))
 	f.StringArrayVarP(&one.volumes, "volume", "v", nil, a.text.get("run.volume"))
 	return c
 }
