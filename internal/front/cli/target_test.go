@@ -72,7 +72,7 @@ func TestANameMayBeOfAnyKind(t *testing.T) {
 		"rm nothing":      {"", "", `no app, pod or container "nothing" in namespace shop`},
 		"logs db":         {"", "", "StatefulSet db has no copies now"},
 		"exec agent true": {"", "", "DaemonSet agent has no copies now"},
-		"run i --name db": {"", "", "a StatefulSet db is there already"},
+		"run i --name db": {"", "", "StatefulSet db is there already"},
 	} {
 		t.Run(args, func(t *testing.T) {
 			api := town()
