@@ -26,7 +26,7 @@ type record struct {
 	Filter      string   `json:"filter,omitempty"`     // the name of its seccomp filter
 	FilterFlags uint     `json:"filterFlags,omitempty"`
 	Aside       string   `json:"aside,omitempty"`     // its cgroup, if its runtime must not see the v2 side of a hybrid machine
-	OOMBefore   uint64   `json:"oomBefore,omitempty"` // kills that the cgroup counted before
+	OOMBefore   uint64   `json:"oomBefore,omitempty"` // kills that the cgroup counted before; a new one has none
 }
 
 // validID tells whether an ID can name a directory: letters, digits, and inside

@@ -66,7 +66,6 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 		Filter:      kept,
 		FilterFlags: req.FilterFlags,
 		Aside:       req.Aside,
-		OOMBefore:   oomKills(req.Cgroups),
 	})
 	if err != nil {
 		return nil, err
