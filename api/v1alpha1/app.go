@@ -68,6 +68,10 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.scale) || self.kind == 'service' || self.kind == 'worker'",message="only services and workers scale"
 // +kubebuilder:validation:XValidation:rule="!has(self.rollout) || self.kind == 'service' || self.kind == 'worker' || !has(self.rollout.steps)",message="a job or cron is not shipped in steps"
 // +kubebuilder:validation:XValidation:rule="!has(self.rollout) || !(self.rollout.strategy in ['canary', 'blueGreen', 'ab']) || self.kind == 'service' && has(self.ports) && size(self.ports) > 0",message="canary, blueGreen and ab need a service with a port"
+// +kubebuilder:validation:XValidation:rule="!has(self.perNode) || !self.perNode || self.kind == 'service' || self.kind == 'worker'",message="only services and workers run on every node"
+// +kubebuilder:validation:XValidation:rule="!has(self.perNode) || !self.perNode || !has(self.scale)",message="an app with perNode has one copy on each node and does not scale"
+// +kubebuilder:validation:XValidation:rule="!has(self.perNode) || !self.perNode || !has(self.rollout) || !(self.rollout.strategy in ['canary', 'blueGreen', 'ab'])",message="an app with perNode ships rolling: two revisions cannot have one place"
+// +kubebuilder:validation:XValidation:rule="!has(self.perNode) || !self.perNode || !has(self.volumes) || self.volumes.all(v, !has(v.size) || has(v.shared) && v.shared)",message="an app with perNode has no volumes of its copies' own"
 // +kubebuilder:validation:XValidation:rule="!has(self.volumes) || !has(self.rollout) || !(self.rollout.strategy in ['canary', 'blueGreen', 'ab']) || self.volumes.all(v, !has(v.size))",message="an app with a volume of its own ships rolling: two revisions cannot write one volume"
 type AppSpec struct {
 	// How the app lives. service: runs on and may be reached; worker: runs on
@@ -166,6 +170,11 @@ type AppSpec struct {
 	// How often a failed job is tried again, and for how long it may run.
 	// +optional
 	Retry Retry `json:"retry,omitempty"`
+
+	// One copy on each node that nodeSelector chooses (a DaemonSet), instead
+	// of a number of copies. A new version replaces them node by node.
+	// +optional
+	PerNode bool `json:"perNode,omitempty"`
 
 	// How many copies run.
 	// +optional

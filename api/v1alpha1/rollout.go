@@ -118,4 +118,39 @@ type Judge struct {
 	// The time over which requests are counted; 5s when unset.
 	// +optional
 	Window *metav1.Duration `json:"window,omitempty"`
+	// Numbers that must stay between limits. They are asked for every two
+	// seconds while a version is shipped. One that cannot be asked for stops
+	// the rollout where it is; one that has no data yet says nothing.
+	// +kubebuilder:validation:MaxItems=8
+	// +optional
+	Metrics []JudgeMetric `json:"metrics,omitempty"`
+}
+
+// JudgeMetric is a number by which a version is judged.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max)",message="give min, max or both"
+type JudgeMetric struct {
+	// What it is called in messages; the query, or the URL, when unset.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Name string `json:"name,omitempty"`
+	// Answers with a number, with JSON that contains one, or, with query, as
+	// Prometheus does. In url and query, $(NAMESPACE), $(APP), $(REVISION) and
+	// $(SERVICE) stand for those of the version that is shipped.
+	// +kubebuilder:validation:Pattern=`^https?://`
+	URL string `json:"url"`
+	// A PromQL query, asked of url + /api/v1/query.
+	// +optional
+	Query string `json:"query,omitempty"`
+	// Where the number is in the JSON, for example errors.rate.
+	// +optional
+	Field string `json:"field,omitempty"`
+	// The least that is good.
+	// +kubebuilder:validation:Pattern=`^-?[0-9]+(\.[0-9]+)?$`
+	// +optional
+	Min string `json:"min,omitempty"`
+	// The most that is good.
+	// +kubebuilder:validation:Pattern=`^-?[0-9]+(\.[0-9]+)?$`
+	// +optional
+	Max string `json:"max,omitempty"`
 }

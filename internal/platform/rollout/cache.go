@@ -37,7 +37,7 @@ func cacheOptions(namespace string) cache.Options {
 	o := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&appsv1.Deployment{}: ours, &appsv1.StatefulSet{}: ours, &appsv1.ControllerRevision{}: ours,
+			&appsv1.Deployment{}: ours, &appsv1.StatefulSet{}: ours, &appsv1.DaemonSet{}: ours, &appsv1.ControllerRevision{}: ours,
 			&batchv1.Job{}: ours, &batchv1.CronJob{}: ours, &corev1.Service{}: ours, &gw.HTTPRoute{}: ours,
 			&corev1.PersistentVolumeClaim{}: ours,
 			&corev1.Pod{}:                   {Label: ours.Label, Transform: slimPod},

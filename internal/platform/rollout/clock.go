@@ -73,7 +73,7 @@ func (c *clock) visit(ctx context.Context) int {
 			continue
 		}
 		c.r.measured.want(app)
-		if !underWay(app) && c.r.scaled(app) {
+		if !underWay(app) && (app.Spec.PerNode || c.r.scaled(app)) {
 			continue
 		}
 		select {

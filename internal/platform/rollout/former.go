@@ -26,7 +26,7 @@ import (
 func (r *reconciler) former(ctx context.Context, at types.NamespacedName, now types.UID) (int, error) {
 	left := 0
 	for _, list := range []client.ObjectList{
-		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &batchv1.JobList{}, &batchv1.CronJobList{},
+		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &appsv1.DaemonSetList{}, &batchv1.JobList{}, &batchv1.CronJobList{},
 		&corev1.ServiceList{}, &gw.HTTPRouteList{}, &appsv1.ControllerRevisionList{},
 		&corev1.PersistentVolumeClaimList{}, &corev1.ConfigMapList{}, &corev1.SecretList{},
 	} {

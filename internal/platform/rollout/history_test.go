@@ -14,7 +14,9 @@ func TestATagThatHasMovedDoesNotChangeARevision(t *testing.T) {
 	leads := old
 	w := newWorld(t, web("web"))
 	w.r.cfg.Resolve = func(context.Context, string) (string, error) { return leads, nil }
-	runs := func(revision string) string { return w.deployment("web-" + revision).Spec.Template.Spec.Containers[0].Image }
+	runs := func(revision string) string {
+		return w.deployment("web-" + revision).Spec.Template.Spec.Containers[0].Image
+	}
 	w.ticks(3)
 	expect(t, "image of the first revision", runs("r1"), old)
 	leads = moved

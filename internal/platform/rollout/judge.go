@@ -9,10 +9,13 @@ import (
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/counter"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
 )
 
 // Trial is a new revision beside the one that was live before.
 type Trial struct {
+	App      *v1alpha1.App
+	Revision string
 	New, Old string // NAMESPACE/SERVICE
 	Judge    v1alpha1.Judge
 	Window   time.Duration
@@ -44,6 +47,9 @@ type edgeJudge struct{ history *counter.History }
 // Judge looks at the last window, which shows a version that turns bad, and at
 // all since the new one is watched, which shows one with little traffic.
 func (j *edgeJudge) Judge(_ context.Context, t Trial) (Verdict, error) {
+	if t.App != nil && object.WebPort(&t.App.Spec) == nil {
+		return Verdict{}, nil // no request passes the gateway
+	}
 	if err := j.history.Err(); err != nil {
 		return Verdict{}, err
 	}

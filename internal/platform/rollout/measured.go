@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -36,9 +37,11 @@ type measured struct {
 	api    *http.Client // to the cluster; made when first needed
 }
 
+// metricKey is an app and what is asked about it: a type of metric, or the URL
+// and query of one that judges.
 type metricKey struct {
-	app types.NamespacedName
-	typ v1alpha1.MetricType
+	app  types.NamespacedName
+	what string
 }
 
 type question struct {
@@ -66,21 +69,34 @@ func (m *measured) want(app *v1alpha1.App) {
 	for _, metric := range metrics(app) {
 		switch metric.Type {
 		case v1alpha1.CPU, v1alpha1.Memory, v1alpha1.External:
-			m.mu.Lock()
-			m.wanted[metricKey{key(app), metric.Type}] = question{metric, app}
-			m.mu.Unlock()
+			m.ask(metricKey{key(app), string(metric.Type)}, question{metric, app})
 		}
 	}
 }
 
-// get is the last value of a metric.
-func (m *measured) get(app *v1alpha1.App, metric v1alpha1.Metric) (float64, error) {
+// ask has a question asked at the next refresh.
+func (m *measured) ask(k metricKey, q question) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, ok := m.values[metricKey{key(app), metric.Type}]
+	m.wanted[k] = q
+}
+
+// get is the last value of a metric.
+func (m *measured) get(app *v1alpha1.App, metric v1alpha1.Metric) (float64, error) {
+	return m.last(metricKey{key(app), string(metric.Type)})
+}
+
+// errNotAsked says that a question waits for the next refresh.
+var errNotAsked = fmt.Errorf("not measured yet: %w", fault.Unavailable)
+
+// last is the last answer to a question.
+func (m *measured) last(k metricKey) (float64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.values[k]
 	switch {
 	case !ok:
-		return 0, fmt.Errorf("not measured yet: %w", fault.Unavailable)
+		return 0, errNotAsked
 	case v.err != nil:
 		return 0, v.err
 	case time.Since(v.at) > tooOld:
@@ -118,7 +134,7 @@ func (m *measured) refresh(ctx context.Context) {
 	g.SetLimit(16)
 	for k, q := range wanted {
 		g.Go(func() error {
-			v, err := m.ask(ctx, q)
+			v, err := m.answer(ctx, q)
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.values[k] = value{v, err, time.Now()}
@@ -128,7 +144,7 @@ func (m *measured) refresh(ctx context.Context) {
 	_ = g.Wait() // failures are values here
 }
 
-func (m *measured) ask(ctx context.Context, q question) (float64, error) {
+func (m *measured) answer(ctx context.Context, q question) (float64, error) {
 	if q.metric.Type == v1alpha1.External {
 		return m.external(ctx, q.metric)
 	}
@@ -149,7 +165,11 @@ func (m *measured) external(ctx context.Context, metric v1alpha1.Metric) (float6
 	if metric.Query != "" && field == "" {
 		field = "data.result.0.value.1"
 	}
-	return number(body, field)
+	v, err := number(body, field)
+	if err == nil && (math.IsNaN(v) || math.IsInf(v, 0)) {
+		err = fmt.Errorf("the answer is %v: %w", v, fault.NotFound)
+	}
+	return v, err
 }
 
 // number finds a number in an answer.

@@ -135,14 +135,15 @@ func (p *pass) removeService(ctx context.Context, name string) error {
 // clear removes what belongs to another kind of app than this one now is.
 func (p *pass) clear(ctx context.Context) error {
 	spec := &p.app.Spec
-	single := object.Serves(spec) && object.Stateful(spec)
+	serves := object.Serves(spec)
 	for _, kind := range []struct {
 		o    client.Object
 		list client.ObjectList
 		keep bool
 	}{
-		{&appsv1.Deployment{}, &appsv1.DeploymentList{}, object.Serves(spec) && !single},
-		{&appsv1.StatefulSet{}, &appsv1.StatefulSetList{}, single},
+		{&appsv1.Deployment{}, &appsv1.DeploymentList{}, serves && !object.InPlace(spec)},
+		{&appsv1.StatefulSet{}, &appsv1.StatefulSetList{}, serves && object.Stateful(spec)},
+		{&appsv1.DaemonSet{}, &appsv1.DaemonSetList{}, serves && spec.PerNode},
 		{&batchv1.CronJob{}, &batchv1.CronJobList{}, spec.Kind == v1alpha1.Cron},
 	} {
 		if kind.keep {
@@ -166,6 +167,10 @@ func (p *pass) removeAll(ctx context.Context, list client.ObjectList) error {
 			all = append(all, &l.Items[i])
 		}
 	case *appsv1.StatefulSetList:
+		for i := range l.Items {
+			all = append(all, &l.Items[i])
+		}
+	case *appsv1.DaemonSetList:
 		for i := range l.Items {
 			all = append(all, &l.Items[i])
 		}

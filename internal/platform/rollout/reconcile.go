@@ -152,6 +152,8 @@ func (p *pass) run(ctx context.Context) error {
 		return p.job(ctx, *target)
 	case p.app.Spec.Kind == v1alpha1.Cron:
 		return p.cron(ctx, *target)
+	case target.Spec.PerNode:
+		return p.perNode(ctx, *target)
 	case object.Stateful(&target.Spec):
 		return p.stateful(ctx, *target)
 	default:

@@ -161,7 +161,7 @@ func (w *world) kubelet() {
 		}
 	}
 	for i := range pods.Items {
-		if wanted[pods.Items[i].Name] == nil {
+		if metav1.GetControllerOf(&pods.Items[i]) == nil && wanted[pods.Items[i].Name] == nil {
 			if err := w.c.Delete(ctx, &pods.Items[i]); err != nil {
 				w.t.Fatal(err)
 			}

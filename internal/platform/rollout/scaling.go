@@ -95,7 +95,7 @@ func (r *reconciler) settings(app *v1alpha1.App, now time.Time) scale.Settings {
 	switch {
 	case sc.Min != nil:
 		set.Min = *sc.Min
-	case object.WebPort(&app.Spec) != nil && !object.Stateful(&app.Spec) && !r.needed(app):
+	case object.WebPort(&app.Spec) != nil && !object.InPlace(&app.Spec) && !r.needed(app):
 		set.Min = 0
 	}
 	if sc.Max != nil {

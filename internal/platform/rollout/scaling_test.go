@@ -138,7 +138,7 @@ func TestAnOldMeasurementIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeasured(&rest.Config{}, http.DefaultClient)
 		app, metric := web("web"), v1alpha1.Metric{Type: v1alpha1.External}
-		m.values[metricKey{key(app), metric.Type}] = value{v: 3, at: time.Now()}
+		m.values[metricKey{key(app), string(metric.Type)}] = value{v: 3, at: time.Now()}
 		if v, err := m.get(app, metric); v != 3 || err != nil {
 			t.Errorf("get = %v, %v; want 3", v, err)
 		}

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,7 +39,7 @@ func (p *pass) serve(ctx context.Context, target object.Revision) error {
 	if err != nil {
 		return err
 	}
-	if live := p.revision(st.Live); live == nil || !object.Serves(&live.Spec) || object.Stateful(&live.Spec) {
+	if live := p.revision(st.Live); live == nil || !object.Serves(&live.Spec) || object.InPlace(&live.Spec) {
 		// The first, or the app was of another kind, which was removed.
 		st.Live, st.Proven, st.Rollout = target.Name, false, nil
 	}
@@ -173,7 +174,11 @@ func (p *pass) advance(ctx context.Context, candidate object.Revision, seen step
 // without steps when it goes back to a revision that was live before.
 func (p *pass) plan(ro *v1alpha1.RolloutStatus) (step.Plan, error) {
 	plan, err := step.NewPlan(p.app.Spec.Rollout)
-	if ro.Rollback && err == nil {
+	switch {
+	case err != nil:
+	case object.InPlace(&p.app.Spec):
+		plan.Strategy, plan.Judged = step.Replacing, plan.Judged && !ro.Rollback
+	case ro.Rollback:
 		plan = step.Plan{Strategy: v1alpha1.BlueGreen, Steps: []step.Step{{Weight: 100}}, Deadline: plan.Deadline}
 	}
 	return plan, err
@@ -181,26 +186,45 @@ func (p *pass) plan(ro *v1alpha1.RolloutStatus) (step.Plan, error) {
 
 // watch has the gateway's counters of both revisions kept while it matters.
 func (p *pass) watch(ro *v1alpha1.RolloutStatus) {
-	for _, name := range []string{ro.Revision, ro.From} {
+	tried, before := p.backends(ro)
+	for _, name := range []string{tried, before} {
 		if shipping(p.app) {
-			p.history.Watch(backend(p.app, name))
+			p.history.Watch(name)
 		} else {
-			p.history.Forget(backend(p.app, name))
+			p.history.Forget(name)
 		}
 	}
 }
 
+// backends are the gateway's names for the revision that is shipped and for the
+// one before. Copies that are replaced in their places have one name together:
+// the new version is then judged by all requests, and nothing excuses it.
+func (p *pass) backends(ro *v1alpha1.RolloutStatus) (tried, before string) {
+	if object.InPlace(&p.app.Spec) {
+		return p.app.Namespace + "/" + p.app.Name, ""
+	}
+	return backend(p.app, ro.Revision), backend(p.app, ro.From)
+}
+
 // verdict asks the judge about the revision that is being shipped.
 func (p *pass) verdict(ctx context.Context, ro *v1alpha1.RolloutStatus) step.Verdict {
-	t := Trial{New: backend(p.app, ro.Revision), Old: backend(p.app, ro.From), Window: step.Window(p.app.Spec.Rollout)}
+	t := Trial{App: p.app, Revision: ro.Revision, Window: step.Window(p.app.Spec.Rollout)}
+	t.New, t.Old = p.backends(ro)
 	if r := p.app.Spec.Rollout; r != nil && r.Judge != nil {
 		t.Judge = *r.Judge
 	}
-	if t.Judge.Off || object.WebPort(&p.app.Spec) == nil {
+	if t.Judge.Off {
 		return step.Verdict{}
 	}
-	v, err := p.judge.Judge(ctx, t)
-	return step.Verdict{Bad: v.Bad, Reason: v.Reason, Err: err}
+	var errs []error
+	for _, j := range []Judge{p.judge, &metricJudge{p.measured}} {
+		v, err := j.Judge(ctx, t)
+		if v.Bad {
+			return step.Verdict{Bad: true, Reason: v.Reason}
+		}
+		errs = append(errs, err)
+	}
+	return step.Verdict{Err: errors.Join(errs...)}
 }
 
 // decided says whether the rollout has gone on.

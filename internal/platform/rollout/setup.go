@@ -65,7 +65,7 @@ func (r *reconciler) setup(ctx context.Context, mgr manager.Manager, ticks chan 
 	return ctrl.NewControllerManagedBy(mgr).Named("app").
 		For(&v1alpha1.App{}).
 		Watches(&v1alpha1.App{}, handler.EnqueueRequestsFromMapFunc(r.neighbours), builder.WithPredicates(matters())).
-		Owns(&appsv1.Deployment{}).Owns(&appsv1.StatefulSet{}).
+		Owns(&appsv1.Deployment{}).Owns(&appsv1.StatefulSet{}).Owns(&appsv1.DaemonSet{}).
 		Owns(&batchv1.Job{}).Owns(&batchv1.CronJob{}).
 		Owns(&corev1.Service{}).Owns(&gw.HTTPRoute{}).
 		Watches(&corev1.Pod{}, ofApp).

@@ -48,6 +48,10 @@ func Stateful(spec *v1alpha1.AppSpec) bool {
 	return slices.ContainsFunc(spec.Volumes, func(v v1alpha1.Volume) bool { return v.Size != nil && !v.Shared })
 }
 
+// InPlace says whether each copy has a place of its own, a volume or a node, so
+// that a new one takes the place of an old one.
+func InPlace(spec *v1alpha1.AppSpec) bool { return spec.PerNode || Stateful(spec) }
+
 // Serves says whether the app runs on and may be scaled.
 func Serves(spec *v1alpha1.AppSpec) bool {
 	return spec.Kind == v1alpha1.Service || spec.Kind == v1alpha1.Worker || spec.Kind == ""

@@ -234,9 +234,12 @@ func TestNamesOfRevisionsNeverMeetThoseOfApps(t *testing.T) {
 	}
 	size := resource.MustParse("1Gi")
 	s := StatefulSet(shop(func(s *v1alpha1.AppSpec) { s.Volumes = []v1alpha1.Volume{{Name: "d", Path: "/d", Size: &size}} }), Revision{Name: "r1", Spec: v1alpha1.AppSpec{
-		Volumes: []v1alpha1.Volume{{Name: "d", Path: "/d", Size: &size}}}}, corev1.PodTemplateSpec{}, 2)
+		Volumes: []v1alpha1.Volume{{Name: "d", Path: "/d", Size: &size}}}}, corev1.PodTemplateSpec{}, 5, 2)
 	if len(s.Spec.VolumeClaimTemplates) != 1 || s.Spec.ServiceName != "web-peers" {
 		t.Errorf("StatefulSet has %d claims and service %s, want 1 and web-peers", len(s.Spec.VolumeClaimTemplates), s.Spec.ServiceName)
+	}
+	if stay := *s.Spec.UpdateStrategy.RollingUpdate.Partition; stay != 3 {
+		t.Errorf("%d of 5 copies stay as they are when 2 may be new", stay)
 	}
 }
 

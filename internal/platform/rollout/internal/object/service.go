@@ -11,10 +11,10 @@ import (
 func PeersName(app *v1alpha1.App) string { return app.Name + "-peers" }
 
 // LiveService is the app's own name: the revision that serves, or every copy
-// of a stateful app.
+// where they are replaced in their places.
 func LiveService(app *v1alpha1.App, r Revision) *corev1.Service {
 	selector := Selector(app, r.Name)
-	if Stateful(&r.Spec) {
+	if InPlace(&r.Spec) {
 		selector = map[string]string{v1alpha1.LabelApp: app.Name}
 	}
 	return &corev1.Service{

@@ -32,9 +32,10 @@ func Deployment(app *v1alpha1.App, r Revision, pod corev1.PodTemplateSpec, copie
 
 // StatefulSet runs all copies of an app that have volumes of their own. One
 // object serves every revision, because a volume belongs to one copy, and so
-// the StatefulSet's own controller replaces the copies one by one.
-func StatefulSet(app *v1alpha1.App, r Revision, pod corev1.PodTemplateSpec, copies int32) *appsv1.StatefulSet {
-	history := int32(2)
+// the StatefulSet's own controller replaces the copies one by one: those that
+// may be new are the last, and all others stay as they are.
+func StatefulSet(app *v1alpha1.App, r Revision, pod corev1.PodTemplateSpec, copies, mayBeNew int32) *appsv1.StatefulSet {
+	history, stay := int32(2), max(0, copies-mayBeNew)
 	return &appsv1.StatefulSet{
 		ObjectMeta: meta(app, app.Name, ""),
 		Spec: appsv1.StatefulSetSpec{
@@ -42,7 +43,24 @@ func StatefulSet(app *v1alpha1.App, r Revision, pod corev1.PodTemplateSpec, copi
 			Template: pod, ServiceName: PeersName(app), RevisionHistoryLimit: &history,
 			PodManagementPolicy:  appsv1.OrderedReadyPodManagement,
 			VolumeClaimTemplates: ownClaims(app, &r.Spec),
-			UpdateStrategy:       appsv1.StatefulSetUpdateStrategy{Type: appsv1.RollingUpdateStatefulSetStrategyType},
+			UpdateStrategy: appsv1.StatefulSetUpdateStrategy{
+				Type:          appsv1.RollingUpdateStatefulSetStrategyType,
+				RollingUpdate: &appsv1.RollingUpdateStatefulSetStrategy{Partition: &stay},
+			},
+		},
+	}
+}
+
+// DaemonSet runs one copy on each node. A copy is replaced when it is deleted,
+// which is left to whoever ships: the DaemonSet's own way knows no judge.
+func DaemonSet(app *v1alpha1.App, r Revision, pod corev1.PodTemplateSpec) *appsv1.DaemonSet {
+	history := int32(2)
+	return &appsv1.DaemonSet{
+		ObjectMeta: meta(app, app.Name, ""),
+		Spec: appsv1.DaemonSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{v1alpha1.LabelApp: app.Name}},
+			Template: pod, RevisionHistoryLimit: &history,
+			UpdateStrategy: appsv1.DaemonSetUpdateStrategy{Type: appsv1.OnDeleteDaemonSetStrategyType},
 		},
 	}
 }

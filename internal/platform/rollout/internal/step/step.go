@@ -19,6 +19,11 @@ import (
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
 )
 
+// Replacing is the strategy of copies that have a place of their own, a volume
+// or a node: a new copy takes the place of an old one, one at a time. It is in no
+// app's words, but follows from what the app is.
+const Replacing v1alpha1.Strategy = "replacing"
+
 // Plan is how an app wants its next version shipped.
 type Plan struct {
 	Strategy v1alpha1.Strategy
@@ -99,21 +104,22 @@ func Decide(p Plan, s State, seen Seen, now time.Time) Next {
 		return Next{State: s, New: seen.New.Want, Old: seen.Copies}
 	}
 	d := decision{plan: p, seen: seen, now: now, n: max(1, seen.Copies), s: s}
-	if d.s.Step >= len(p.Steps) {
-		// The user has made the plan shorter meanwhile.
-		d.s.Step = len(p.Steps) - 1
-	}
+	// The user may have made the plan shorter meanwhile.
+	d.s.Step = min(d.s.Step, d.last())
 	d.command()
 	if d.over() || d.judge() {
 		return d.next()
 	}
 	if !seen.Proven && seen.Old.Ready == 0 && seen.New.Ready > 0 {
 		// The old revision has never worked: there is no traffic to protect.
-		d.s.Step = len(p.Steps) - 1
+		d.s.Step = d.last()
 	}
-	if p.Strategy == v1alpha1.Rolling || p.Strategy == "" {
+	switch p.Strategy {
+	case v1alpha1.Rolling, "":
 		d.roll()
-	} else {
+	case Replacing:
+		d.replace()
+	default:
 		d.step()
 	}
 	return d.next()
@@ -126,6 +132,14 @@ type decision struct {
 	now  time.Time
 	n    int32 // copies that the whole traffic needs
 	s    State
+}
+
+// last is the last step. Where copies are replaced each is a step.
+func (d *decision) last() int {
+	if d.plan.Strategy == Replacing {
+		return int(d.n) - 1
+	}
+	return len(d.plan.Steps) - 1
 }
 
 func (d *decision) over() bool {
@@ -161,7 +175,7 @@ func (d *decision) command() {
 		}
 	case v1alpha1.CommandPromote:
 		d.s.Paused, d.s.Message = NotPaused, ""
-		if last := len(d.plan.Steps) - 1; d.s.Step < last {
+		if last := d.last(); d.s.Step < last {
 			d.s.Step = last
 			d.enter(v1alpha1.PhaseStarting)
 		}
@@ -279,10 +293,42 @@ func (d *decision) roll() {
 	}
 }
 
+// replace lets one more copy be replaced when those before are ready and, with a
+// judge, have been watched for a while.
+func (d *decision) replace() {
+	if d.s.Paused == ByUser || d.s.Paused == ByJudge {
+		return
+	}
+	allowed := int32(d.s.Step) + 1
+	if d.s.Phase == v1alpha1.PhaseStarting {
+		d.s.Weight = max(d.s.Weight, min(100, d.seen.New.Ready*100/d.n))
+		if d.seen.New.Ready < allowed {
+			d.late(allowed)
+			return
+		}
+		d.enter(v1alpha1.PhaseWatching)
+	}
+	if d.plan.Judged && d.now.Sub(d.s.Since) < d.plan.Keep {
+		return
+	}
+	if allowed < d.n {
+		d.s.Step++
+		d.enter(v1alpha1.PhaseStarting)
+		return
+	}
+	d.enter(v1alpha1.PhaseDone)
+	d.s.Weight = 100
+}
+
 // next says how many copies belong to the state.
 func (d *decision) next() Next {
 	out := Next{State: d.s, Old: d.seen.Copies}
 	switch {
+	case d.plan.Strategy == Replacing && d.s.Phase == v1alpha1.PhaseTakenBack:
+		out.New, out.Old = 0, d.n
+	case d.plan.Strategy == Replacing:
+		out.New = min(d.n, int32(d.s.Step)+1)
+		out.Old = d.n - out.New
 	case d.s.Phase == v1alpha1.PhaseTakenBack:
 		// The workload of the new one leaves as it is: requests may still be in it.
 		out.New = d.seen.New.Want

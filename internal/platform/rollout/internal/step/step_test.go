@@ -17,6 +17,10 @@ func canary(steps ...Step) Plan {
 	return Plan{Strategy: v1alpha1.Canary, Steps: append(steps, Step{Weight: 100}), Keep: 5 * time.Second, Deadline: time.Minute, Judged: true}
 }
 
+func replacing(judged bool) Plan {
+	return Plan{Strategy: Replacing, Steps: []Step{{Weight: 100}}, Keep: 5 * time.Second, Deadline: time.Minute, Judged: judged}
+}
+
 func rolling() Plan {
 	return Plan{Strategy: v1alpha1.Rolling, Steps: []Step{{Weight: 100}}, Keep: 5 * time.Second, Deadline: time.Minute}
 }
@@ -79,6 +83,18 @@ func TestDecide(t *testing.T) {
 			rolling(), starting(0, 75), seen(8, 8, 8, 2, 2), 0, v1alpha1.PhaseWatching, 100, 8, 2, ""},
 		"rolling of a sleeping app wakes the new one only": {
 			rolling(), starting(0, 0), seen(0, 1, 1, 0, 0), 0, v1alpha1.PhaseWatching, 100, 1, 0, ""},
+		"replacing begins with one copy": {
+			replacing(true), starting(0, 0), seen(4, 0, 0, 4, 4), 0, v1alpha1.PhaseStarting, 0, 1, 3, "0 of 1 copies ready"},
+		"replacing watches each copy for a while": {
+			replacing(true), watching(0, 25), seen(4, 1, 1, 3, 3), 4 * time.Second, v1alpha1.PhaseWatching, 25, 1, 3, ""},
+		"and then goes on to the next": {
+			replacing(true), watching(0, 25), seen(4, 1, 1, 3, 3), 5 * time.Second, v1alpha1.PhaseStarting, 25, 2, 2, ""},
+		"replacing goes on at once when nobody judges": {
+			replacing(false), starting(0, 0), seen(4, 1, 1, 3, 3), 0, v1alpha1.PhaseStarting, 25, 2, 2, ""},
+		"replacing is done with the last copy": {
+			replacing(false), starting(3, 75), seen(4, 4, 4, 0, 0), 0, v1alpha1.PhaseDone, 100, 4, 0, ""},
+		"a copy that is late in its place takes all of them back": {
+			replacing(false), starting(2, 50), seen(4, 3, 2, 1, 1), time.Minute, v1alpha1.PhaseTakenBack, 0, 0, 4, "not ready within 1m0s: 2 of 3 copies ready"},
 		"rolling never gives traffic back for a copy that fails for a moment": {
 			rolling(), starting(0, 50), seen(8, 6, 3, 4, 4), 0, v1alpha1.PhaseStarting, 50, 6, 5, "3 of 8 copies ready"},
 	} {
