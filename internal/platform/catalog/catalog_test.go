@@ -104,6 +104,19 @@ func TestOneThatDoesNotComeBackIsForgotten(t *testing.T) {
 	w.within(time.Second+slack, "forgotten", func() bool { return w.slice("db.one") == nil && w.service("db") == nil })
 }
 
+// A heartbeat at the very moment at which an instance is to be forgotten keeps it,
+// and it is looked after as before.
+func TestAHeartbeatComesBeforeForgetting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put("db", "one", `{"address":"192.0.2.7","port":5432,"ttl":"1s"}`)
+	e := w.store.entry(Ref{"shop", "db", "one"})
+	if gone, err := w.store.forget(t.Context(), e); gone || err != nil || w.slice("db.one") == nil {
+		t.Errorf("forget of one that lives = %v, %v; want it to stay", gone, err)
+	}
+	w.within(time.Second+slack, "out, so it is looked after", func() bool { return !w.ready("db.one") })
+}
+
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	for name, check := range map[string]string{

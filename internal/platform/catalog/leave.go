@@ -69,15 +69,16 @@ func (s *Store) Remove(ctx context.Context, ref Ref) error {
 
 // forget takes an instance out that did not come back. If it comes back at this
 // moment, it stays.
-func (s *Store) forget(ctx context.Context, e *entry) error {
+func (s *Store) forget(ctx context.Context, e *entry) (gone bool, err error) {
 	defer s.lock(e.ref)()
 	if _, forget, _, err := e.look(s.now()); err != nil || !forget {
-		return err
+		return false, err
 	}
 	if err := s.drop(ctx, e); err != nil {
-		return err
+		return false, err
 	}
-	return s.tidy(ctx, e.ref.service())
+	// A service that stays without instances is found by the next sweep.
+	return true, s.tidy(ctx, e.ref.service())
 }
 
 // drop deletes an instance's EndpointSlice.

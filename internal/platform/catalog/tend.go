@@ -41,8 +41,9 @@ func (s *Store) tend(ctx context.Context, e *entry) {
 		switch {
 		case err != nil:
 		case forget:
-			log.Info("instance forgotten, it did not come back")
-			if err = s.forget(ctx, e); err == nil {
+			var gone bool
+			if gone, err = s.forget(ctx, e); gone {
+				log.Info("instance forgotten, it did not come back")
 				return
 			}
 		case unwritten != nil:
@@ -55,7 +56,7 @@ func (s *Store) tend(ctx context.Context, e *entry) {
 		}
 		wait := time.Duration(-1)
 		switch {
-		case err != nil || unwritten != nil:
+		case err != nil || unwritten != nil || forget:
 			// Written or not, it is looked at again: somebody else may write too.
 			wait, pause = pause, min(2*pause, longestPause)
 			if err != nil && pause > time.Second && ctx.Err() == nil {
