@@ -52,6 +52,16 @@ var crashes = map[string]func(*testing.T, *Node){
 		}
 		checkLines(t, n.Log(spec.Log), 300)
 	},
+	"half a line outlives the keeper": func(t *testing.T, n *Node) {
+		spec := n.Spec("halves")
+		n.Start(spec)
+		time.Sleep(300 * time.Millisecond) // nothing of it is in the log
+		n.KillKeeper()
+		n.WaitFor(spec.ID)
+		if log := n.Log(spec.Log); len(log) != 1 || log[0] != "stdout F first second" {
+			t.Errorf("log = %q, want one whole line", log)
+		}
+	},
 	"inputs and terminals outlive the keeper": func(t *testing.T, n *Node) {
 		pipe, tty := n.Spec("cat"), n.Spec("tty")
 		pipe.Stdin, tty.OCI.Process.Terminal = true, true

@@ -77,6 +77,7 @@ func (k *Keeper) finishWrite() (t tail) {
 	}
 	if b := k.containers[p.id]; b != nil && !b.rec.Exited {
 		t = tail{p.id, p.stream, b.out.finish(p)}
+		b.saveTail(p.stream, t.text)
 	}
 	k.journal.end(chunkSize)
 	return t
@@ -101,7 +102,7 @@ func (k *Keeper) adoptBox(b *box, from *inherited, line tail) error {
 				return err
 			}
 			s := newStream(b, name, fd, true)
-			s.tail = from.tail(name)
+			s.tail = from.tail(name, b)
 			if line.id == b.id && line.stream == name {
 				s.tail = line.text
 			}
@@ -139,6 +140,7 @@ func (k *Keeper) fromHolder(b *box) bool {
 // startTerminal reads from a terminal that was handed over.
 func (b *box) startTerminal() {
 	s := newStream(b, stdout, b.master, false)
+	s.tail = b.savedTail(stdout)
 	b.streams = append(b.streams, s)
 	s.start()
 }

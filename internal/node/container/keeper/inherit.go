@@ -56,9 +56,11 @@ func (i *inherited) output(name streamName, b *box) (int, error) {
 	return openPipe(b.pipe(name))
 }
 
-func (i *inherited) tail(name streamName) []byte {
+// tail returns the unfinished line of a stream, which a killed keeper has left in
+// a file.
+func (i *inherited) tail(name streamName, b *box) []byte {
 	if i == nil {
-		return nil
+		return b.savedTail(name)
 	}
 	return i.Tails[name]
 }

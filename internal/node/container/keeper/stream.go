@@ -58,7 +58,7 @@ func (s *stream) read() (more bool) {
 	b.loop.lines = lines
 	b.out.write(lines)
 	b.taps.write(s, space[:n])
-	s.tail = append([]byte(nil), rest...)
+	s.keep(rest)
 	j.end(n)
 	b.out.rotateIfFull() // not before: the journal's offset is of this file
 	return true
@@ -102,7 +102,7 @@ func (s *stream) close() {
 	s.box.loop.forget(s.fd)
 	if len(s.tail) > 0 {
 		s.box.out.write(appendLine(nil, s.tail, time.Now(), s.name, 'P'))
-		s.tail = nil
+		s.keep(nil)
 	}
 	if s.own {
 		unix.Close(s.fd)

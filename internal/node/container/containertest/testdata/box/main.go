@@ -53,6 +53,10 @@ func main() {
 		if len(args) > 2 {
 			os.Exit(number(args[2]))
 		}
+	case "halves": // a line in two halves, with a second between
+		fmt.Print("first ")
+		time.Sleep(time.Second)
+		fmt.Println("second")
 	case "tick": // tick LINES: numbered lines, a millisecond apart
 		for i := range number(args[1]) {
 			fmt.Printf("line %d\n", i)
