@@ -57,7 +57,14 @@ func (c ChangedBy) Admit(_ context.Context, a admission.Attributes, o admission.
 	}
 	var was map[string]string
 	changed := true
-	if before != nil {
+	switch {
+	case before == nil:
+	case a.GetResource().Group == "" && !labelled(before):
+		// What it says of its past is anybody's word. Whoever makes it
+		// configuration answers for it, but for the controller, which only
+		// begins to watch it.
+		changed = !c.is(a.GetUserInfo())
+	default:
 		was = before.GetAnnotations()
 		if changed, err = changes(a, o, now, before); err != nil {
 			return err

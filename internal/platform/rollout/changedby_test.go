@@ -56,6 +56,9 @@ func TestWhoHasChangedIsWhatTheServerKnows(t *testing.T) {
 		"nobody, when it was not known before":     {"bob", settings("bob", "red"), settings("", "red"), "", false},
 		"for whom the controller carries it out":   {"sampan", settings("alice", "blue"), settings("bob", "red"), "alice", true},
 		"not for whom another of its name does":    {"sampan", settings("alice", "blue"), settings("bob", "red"), "sampan", false},
+		"who makes it configuration":               {"bob", settings("alice", "red"), unwatched, "bob", false},
+		"nobody, when it is only watched from now": {"sampan", settings("mallory", "red"), unwatched, "", true},
+		"who takes it out of sight":                {"bob", unwatched, settings("alice", "blue"), "bob", false},
 		"what configures nothing is left alone":    {"alice", unwatched, none, "mallory", false},
 		"who changes an app":                       {"bob", plainApp("alice", "web:2", ""), plainApp("alice", "web:1", ""), "bob", false},
 		"not the gateway, that wakes an app":       {"gateway", plainApp("alice", "web:1", "now"), plainApp("alice", "web:1", ""), "alice", false},
@@ -73,12 +76,14 @@ func TestWhoHasChangedIsWhatTheServerKnows(t *testing.T) {
 			operation, before := admission.Update, tt.before
 			if before == runtime.Object(none) {
 				operation, before = admission.Create, nil
+			} else {
+				before = before.DeepCopyObject()
 			}
 			who := &user.DefaultInfo{Name: tt.user}
 			if tt.privileged {
 				who.Groups = []string{user.SystemPrivilegedGroup}
 			}
-			got := admit(t, scheme, admission.NewAttributesRecord(tt.now, before, kind, "shop", "x", resource, "", operation, nil, false, who), kind)
+			got := admit(t, scheme, admission.NewAttributesRecord(tt.now.DeepCopyObject(), before, kind, "shop", "x", resource, "", operation, nil, false, who), kind)
 			if got != tt.want {
 				t.Errorf("changed by %q, want %q", got, tt.want)
 			}

@@ -162,11 +162,18 @@ func TestWhatOthersChangeIsAVersionToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ticks(2)
+	// Without the label nobody has checked who it was.
+	settings.Labels, settings.Data["colour"] = nil, "blue"
+	settings.Annotations[v1alpha1.AnnotationChangedBy] = "mallory"
+	if err := w.c.Update(context.Background(), settings); err != nil {
+		t.Fatal(err)
+	}
+	w.ticks(2)
 	if err := w.c.Delete(context.Background(), settings); err != nil {
 		t.Fatal(err)
 	}
 	w.ticks(2)
-	expect(t, "versions", w.versions("web"), "v1 alice: colour=green\nv2 bob: colour=red (wanted)\nv3 :")
+	expect(t, "versions", w.versions("web"), "v1 alice: colour=green\nv2 bob: colour=red (wanted)\nv3 : colour=blue\nv4 :")
 	expect(t, "Degraded", w.condition("web", v1alpha1.ConditionDegraded), "ConfigMissing: there is no configmap/settings")
 }
 

@@ -124,7 +124,11 @@ func (p *pass) changedBy(before, now object.Version) (by, cause string) {
 			if old != nil {
 				seen = old.Changes
 			}
-			said := p.sources.has[object.Ref{Name: s.Name, Secret: s.Kind == "Secret"}.Key()].GetAnnotations()
+			o := p.sources.has[object.Ref{Name: s.Name, Secret: s.Kind == "Secret"}.Key()]
+			said := o.GetAnnotations()
+			if !labelled(o) {
+				continue // the API server has not written down who it was
+			}
 			for _, by := range object.ReadTrail(said[v1alpha1.AnnotationChanges]).Since(seen) {
 				add(&who, by)
 			}
@@ -149,7 +153,7 @@ func (p *pass) keepCopy(ctx context.Context, s object.Source) error {
 	if err := p.Create(ctx, object.CopyOf(p.app, s, o)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("configuration: keep %s %s: %w", s.Kind, s.Name, err)
 	}
-	if _, ok := o.GetLabels()[v1alpha1.LabelConfig]; ok {
+	if labelled(o) {
 		return nil
 	}
 	// From now on the API server writes down who changes it.
