@@ -174,16 +174,17 @@ func (s *Store) read(name string) (*entry, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &e.record)
 	}
-	if err != nil {
-		// It is made again when an image needs it.
-		s.log.Warn("dropping a layer whose record cannot be read", "snapshot", n, "err", err)
-		e.Kind = layer
-		return nil, s.discard("snapshots", e)
-	}
-	if e.Kind != layer {
+	switch {
+	case err == nil && e.Kind == layer:
+		return e, nil
+	case err == nil && e.Kind != writable && e.Kind != view:
 		return nil, fmt.Errorf("snapshot %d is a %q: made by a newer version: %w", n, e.Kind, fault.Unsupported)
 	}
-	return e, nil
+	// A layer is made again when an image needs it. Early stores gave prepared
+	// filesystems a record; their containers are forgotten.
+	s.log.Warn("dropping a snapshot that has no layer's record", "snapshot", n, "kind", e.Kind, "err", err)
+	e.Kind = layer
+	return nil, s.discard("snapshots", e)
 }
 
 // adopt takes a prepared filesystem, found on disk, into the map.
