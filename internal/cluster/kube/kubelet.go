@@ -124,6 +124,9 @@ func (k *kubelet) prepareHost() error {
 	if err := checkSysctls(); err != nil {
 		return err
 	}
+	if err := checkWatchers(watchers); err != nil {
+		return err
+	}
 	if err := saveSysctls(procSys, k.cfg.sysctlsFile()); err != nil {
 		return err
 	}
