@@ -38,10 +38,11 @@ func (r *Runtime) dial(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := wire.Dial(path)
+	var ours *os.Process
 	var ended <-chan *os.ProcessState
 	for failed := 0; conn == nil; {
 		if ended == nil {
-			if ended, err = r.spawn(); err != nil {
+			if ours, ended, err = r.spawn(); err != nil {
 				return nil, err
 			}
 		}
@@ -67,21 +68,26 @@ func (r *Runtime) dial(ctx context.Context) (*link, error) {
 		conn.Close()
 		return nil, fmt.Errorf("keeper socket %s belongs to user %d: %w", path, peer.Uid, fault.Forbidden)
 	}
+	if ended != nil && int(peer.Pid) != ours.Pid {
+		// Another was faster. Ours must not take its place when that is told to quit.
+		_ = ours.Kill() // it may have seen so itself
+		<-ended
+	}
 	return newLink(ctx, conn, r.event)
 }
 
 // spawn starts a keeper that does not end with this process. The channel tells
 // how it ended, if it does while this process lives.
-func (r *Runtime) spawn() (<-chan *os.ProcessState, error) {
+func (r *Runtime) spawn() (*os.Process, <-chan *os.ProcessState, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("start keeper: %w", err)
+		return nil, nil, fmt.Errorf("start keeper: %w", err)
 	}
 	defer null.Close()
 	// What the Go runtime says of a crash has no other place.
 	trace, err := os.OpenFile(filepath.Join(r.cfg.Dir, keeperLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("start keeper: %w", err)
+		return nil, nil, fmt.Errorf("start keeper: %w", err)
 	}
 	defer trace.Close()
 	cmd := exec.Command(r.cfg.Keeper, "--dir", r.cfg.Dir)
@@ -90,7 +96,7 @@ func (r *Runtime) spawn() (<-chan *os.ProcessState, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, trace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start keeper: %w", err)
+		return nil, nil, fmt.Errorf("start keeper: %w", err)
 	}
 	r.settleIn(cmd.Process.Pid)
 	// It is our child as long as we live; its end shows on the connection.
@@ -100,7 +106,7 @@ func (r *Runtime) spawn() (<-chan *os.ProcessState, error) {
 		_ = cmd.Wait()
 		ended <- cmd.ProcessState
 	}()
-	return ended, nil
+	return cmd.Process, ended, nil
 }
 
 // settleIn takes the keeper out of the daemon's cgroup, with which it would be
