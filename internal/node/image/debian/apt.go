@@ -85,7 +85,8 @@ func (a *apt) get(ctx context.Context, names []string) (packages, error) {
 		}
 	}
 	got, err := a.fetch(ctx, names)
-	if err == nil || a.own || ctx.Err() != nil || fault.Of(err) == fault.Exhausted {
+	var away *unreachable
+	if err == nil || a.own || ctx.Err() != nil || fault.Of(err) == fault.Exhausted || errors.As(err, &away) {
 		return got, err
 	}
 	a.own = true

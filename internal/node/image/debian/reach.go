@@ -46,11 +46,23 @@ func (a *apt) reach(ctx context.Context) error {
 			case limited.Err() != nil:
 				err = fmt.Errorf("no connection within %s", a.reachLimit)
 			}
-			return fmt.Errorf("the package mirror %s cannot be reached, check the network or name another mirror in apt's sources: %w: %w", m.String(), reason(err), fault.Unavailable)
+			return &unreachable{m.String(), reason(err)}
 		})
 	}
 	return group.Wait()
 }
+
+// unreachable is a mirror that fresh package lists would not bring nearer.
+type unreachable struct {
+	mirror string
+	why    error
+}
+
+func (e *unreachable) Error() string {
+	return fmt.Sprintf("the package mirror %s cannot be reached, check the network or name another mirror in apt's sources: %v: %v", e.mirror, e.why, fault.Unavailable)
+}
+
+func (e *unreachable) Unwrap() error { return fault.Unavailable }
 
 // reason leaves out of a failed dial what its reader has just been told.
 func reason(err error) error {
