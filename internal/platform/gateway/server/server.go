@@ -113,6 +113,9 @@ func NewWith(cfg gateway.Config, clients watch.Clients, log *slog.Logger) *Serve
 	return s
 }
 
+// authorityLimit is how long being ready waits for the local authority.
+const authorityLimit = 5 * time.Second
+
 // Run answers requests until ctx ends, and then those that are under way. It is
 // ready when the routes are in force and every port is listened on.
 func (s *Server) Run(ctx context.Context, ready func()) error {
@@ -146,7 +149,8 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	ports := translate.Settings{HTTPPort: s.cfg.HTTPPort, HTTPSPort: s.cfg.HTTPSPort}
 	w := watch.New(ports, s.clients, s.set, s.apply, s.log)
 	start("watch", w.Run, func() { close(inForce) })
-	start("authority", s.keepAuthority, func() {})
+	vouched := make(chan struct{})
+	start("authority", s.keepAuthority, sync.OnceFunc(func() { close(vouched) }))
 	if s.acme != nil {
 		start("acme", s.acme.Run, func() {})
 	}
@@ -154,6 +158,13 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	var err error
 	select {
 	case <-inForce:
+		// A predecessor goes when we are ready: local names need their certificates by
+		// then. Without an authority all else is served all the same.
+		select {
+		case <-vouched:
+		case <-time.After(authorityLimit):
+		case <-ctx.Done():
+		}
 		err = s.markReady()
 		if err == nil {
 			ready()

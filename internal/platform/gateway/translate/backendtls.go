@@ -2,6 +2,7 @@ package translate
 
 import (
 	"cmp"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -144,17 +145,27 @@ func (t *translation) secure(svc *corev1.Service, port *corev1.ServicePort, as *
 		if at[0].who == nil {
 			return nil, fmt.Sprintf("Service %s: BackendTLSPolicy %s: %s", name, at[0].Name, cmp.Or(at[0].accepted.message, at[0].resolved.message))
 		}
-		return as.Service.SecurePort(int(port.Port), at[0].who), ""
+		return as.Service.SecurePort(int(port.Port), showing(at[0].who, found.own)), ""
 	}
 	switch {
 	case as.Protocol != upstream.HTTPS:
 		return as, ""
 	case svc.Annotations[annUnverified] == "true":
-		return as.Service.SecurePort(int(port.Port), &upstream.TLS{Unverified: true}), ""
+		return as.Service.SecurePort(int(port.Port), showing(&upstream.TLS{Unverified: true}, found.own)), ""
 	}
 	missing = fmt.Sprintf("Service %s speaks HTTPS, and no BackendTLSPolicy says how its certificate is checked; the annotation %s: \"true\" on the Service does without", name, annUnverified)
 	found.unresolvedRef(gw.RouteReasonUnsupportedProtocol, "%s", missing)
 	return nil, missing
+}
+
+// showing is who, to whom the gateway proves itself by own.
+func showing(who *upstream.TLS, own *tls.Certificate) *upstream.TLS {
+	if own == nil {
+		return who
+	}
+	with := *who
+	with.Own = own
+	return &with
 }
 
 // tellPolicies writes the status of each policy, for each Gateway that a route

@@ -3,11 +3,11 @@ package translate
 import (
 	"cmp"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,6 +25,9 @@ type gateway struct {
 	refused string // why it is not accepted; empty when it is
 	reason  gw.GatewayConditionReason
 	sets    int32 // ListenerSets that are attached
+
+	own         *tls.Certificate // that backends are shown; nil is none
+	ownResolved verdict
 }
 
 // owner is the object that listeners belong to: a Gateway, or a ListenerSet of
@@ -93,6 +96,7 @@ func (t *translation) takeGateways() {
 		own := &gateway{Gateway: g}
 		own.owner = owner{kind: "Gateway", name: types.NamespacedName{Namespace: g.Namespace, Name: g.Name}, generation: g.Generation, gateway: own}
 		own.check(t)
+		own.takeOwn(t)
 		t.owners[parentKey{"Gateway", own.name}] = &own.owner
 		t.order = append(t.order, own)
 	}
@@ -245,32 +249,19 @@ func (t *translation) takeCertificates(l *listener) {
 		return
 	}
 	for _, ref := range conf.CertificateRefs {
-		if ref.Group != nil && *ref.Group != "" || ref.Kind != nil && *ref.Kind != "Secret" {
-			bad(gw.ListenerReasonInvalidCertificateRef, "%s: only Secrets hold certificates", ref.Name)
+		pair, err := t.pair(l.owner, ref)
+		if errors.Is(err, errNotGranted) {
+			bad(gw.ListenerReasonRefNotPermitted, "%v", err)
 			return
 		}
-		namespace := l.owner.name.Namespace
-		if ref.Namespace != nil {
-			namespace = string(*ref.Namespace)
-		}
-		if !t.granted(gw.GroupName, l.owner.kind, l.owner.name.Namespace, "", "Secret", namespace, string(ref.Name)) {
-			bad(gw.ListenerReasonRefNotPermitted, "no ReferenceGrant in %s allows Secret %s", namespace, ref.Name)
-			return
-		}
-		secret := t.Secret(namespace, string(ref.Name))
-		if secret == nil || secret.Type != corev1.SecretTypeTLS {
-			bad(gw.ListenerReasonInvalidCertificateRef, "there is no Secret %s/%s of type %s", namespace, ref.Name, corev1.SecretTypeTLS)
-			return
-		}
-		pair, err := t.Certificate(secret)
 		if err != nil {
-			bad(gw.ListenerReasonInvalidCertificateRef, "Secret %s/%s: %v", namespace, ref.Name, err)
+			bad(gw.ListenerReasonInvalidCertificateRef, "%v", err)
 			return
 		}
 		if pair.Leaf != nil && l.hostname != "" && !strings.HasPrefix(l.hostname, "*") {
 			if err := pair.Leaf.VerifyHostname(l.hostname); err != nil {
 				// It is served all the same: clients may know what they do.
-				l.resolved.message = fmt.Sprintf("Secret %s/%s: %v", namespace, ref.Name, err)
+				l.resolved.message = fmt.Sprintf("Secret %s: %v", ref.Name, err)
 			}
 		}
 		l.pairs = append(l.pairs, pair)

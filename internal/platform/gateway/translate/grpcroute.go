@@ -18,7 +18,7 @@ func (t *translation) grpcRoute(g *gw.GRPCRoute) {
 	for _, name := range g.Spec.Hostnames {
 		r.Hosts = append(r.Hosts, strings.ToLower(string(name)))
 	}
-	var found problems
+	found := problems{own: t.ownOf(g.Namespace, g.Spec.ParentRefs)}
 	for i := range g.Spec.Rules {
 		r.Rules = append(r.Rules, t.grpcRule(g, &g.Spec.Rules[i], &found))
 	}

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -18,7 +19,8 @@ import (
 type problems struct {
 	invalid    verdict
 	unresolved verdict
-	policies   []*policy // that matter to its backends
+	policies   []*policy        // that matter to its backends
+	own        *tls.Certificate // that backends are shown; nil is none
 }
 
 func (p *problems) unsupported(format string, args ...any) {
@@ -39,7 +41,7 @@ func (t *translation) httpRoute(h *gw.HTTPRoute) {
 	for _, name := range h.Spec.Hostnames {
 		r.Hosts = append(r.Hosts, strings.ToLower(string(name)))
 	}
-	var found problems
+	found := problems{own: t.ownOf(h.Namespace, h.Spec.ParentRefs)}
 	extras := t.annotations(h.Namespace, h.Annotations, &found)
 	for i := range h.Spec.Rules {
 		rule := t.httpRule(h, &h.Spec.Rules[i], &found)

@@ -73,6 +73,9 @@ func (t *translation) gatewayStatus(g *gateway) gw.GatewayStatus {
 		condition(string(gw.GatewayConditionAccepted), accepted, good, g.Generation),
 		condition(string(gw.GatewayConditionProgrammed), programmed, string(gw.GatewayReasonProgrammed), g.Generation),
 	}
+	if g.own != nil || !g.ownResolved.ok() {
+		s.Conditions = append(s.Conditions, condition(string(gw.GatewayConditionResolvedRefs), g.ownResolved, string(gw.GatewayReasonResolvedRefs), g.Generation))
+	}
 	if g.insecure() {
 		s.Conditions = append(s.Conditions, metav1.Condition{
 			Type: string(gw.GatewayConditionInsecureFrontendValidationMode), Status: metav1.ConditionTrue,

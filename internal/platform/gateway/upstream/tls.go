@@ -19,6 +19,9 @@ type TLS struct {
 	Names      []string            // one of them it must have; none is ServerName
 	URIs       []string            // or one of these
 
+	// Own is what the gateway proves itself by; nil is nothing.
+	Own *tls.Certificate
+
 	// Unverified takes anybody for it. What is sent can be read and changed by
 	// who is in between.
 	Unverified bool
@@ -34,12 +37,21 @@ func (t *TLS) key() string {
 	for _, c := range t.Roots {
 		h.Write(c.Raw)
 	}
+	if t.Own != nil {
+		h.Write([]byte("own"))
+		for _, c := range t.Own.Certificate {
+			h.Write(c)
+		}
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Client is how a connection to the backend is made.
 func (t *TLS) Client() *tls.Config {
 	conf := &tls.Config{ServerName: t.ServerName}
+	if t.Own != nil {
+		conf.Certificates = []tls.Certificate{*t.Own}
+	}
 	switch {
 	case t.Unverified:
 		conf.InsecureSkipVerify = true
