@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -80,13 +79,10 @@ func (c *Conn) Send(m Message, fds ...int) error {
 	if len(fds) > maxFDs {
 		return fmt.Errorf("send %s: %d descriptors in one message, at most %d", m.Call, len(fds), maxFDs)
 	}
-	body, err := json.Marshal(m)
+	frame, err := m.frame()
 	if err != nil {
 		return fmt.Errorf("send %s: %w", m.Call, err)
 	}
-	frame := make([]byte, 4+len(body))
-	binary.BigEndian.PutUint32(frame, uint32(len(body)))
-	copy(frame[4:], body)
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
@@ -134,7 +130,7 @@ func (c *Conn) Recv() (Message, []int, error) {
 		} else {
 			body := make([]byte, size)
 			if _, err = io.ReadFull(c.file, body); err == nil {
-				err = json.Unmarshal(body, &m)
+				m, err = parse(body)
 			}
 		}
 	}
