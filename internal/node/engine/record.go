@@ -236,19 +236,17 @@ func (r *records) shorten(pod string) error {
 // textOf is lines as they are written. The line end before each closes one that
 // was cut short.
 func textOf(lines ...line) ([]byte, error) {
-	var text []byte
+	var text bytes.Buffer
+	values := json.NewEncoder(&text)
 	for _, l := range lines {
-		text = append(append(text, '\n'), l.head()...)
-		if l.value != nil {
-			b, err := json.Marshal(l.value)
-			if err != nil {
-				return nil, err
-			}
-			text = append(text, b...)
+		text.WriteString("\n" + l.head())
+		if l.value == nil {
+			text.WriteByte('\n')
+		} else if err := values.Encode(l.value); err != nil { // it ends the line
+			return nil, err
 		}
-		text = append(text, '\n')
 	}
-	return text, nil
+	return text.Bytes(), nil
 }
 
 // lastOf decodes the last whole line that begins as l does into l.value. It
