@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -190,7 +192,7 @@ func (p *pass) restoreOwn(ctx context.Context, rev object.Revision) error {
 	want.Annotations[v1alpha1.AnnotationChangedBy] = p.app.Annotations[v1alpha1.AnnotationChangedBy]
 	if now == nil {
 		err = p.Create(ctx, want)
-	} else if p.digestOf(want) != p.digestOf(now) {
+	} else if !equality.Semantic.DeepEqual(want.Data, now.Data) || !maps.Equal(keys, p.sources.own) {
 		want.ResourceVersion = now.ResourceVersion
 		err = p.Update(ctx, want)
 	}

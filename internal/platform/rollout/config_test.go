@@ -207,17 +207,17 @@ func TestARollbackOfTheAppBringsItsConfigurationBackAsANewVersion(t *testing.T) 
 	t.Parallel()
 	w := newWorld(t, web("web"))
 	w.ticks(3)
-	w.configure("web", "alice", "", map[string]string{"MODE": "fast"})
+	w.configure("web", "alice", "", map[string]string{"MODE": "fast", "LIMIT": "1"})
 	w.ticks(12)
-	w.configure("web", "bob", "", map[string]string{"MODE": "slow"})
+	w.configure("web", "bob", "", map[string]string{"MODE": "fast"})
 	w.ticks(12)
 	w.change("web", func(a *v1alpha1.App) {
 		a.Annotations = map[string]string{v1alpha1.AnnotationCommand: "rollback:2#x", v1alpha1.AnnotationChangedBy: "carol"}
 	})
 	w.ticks(12)
 	expect(t, "live", w.app("web").Status.Live, "r2")
-	expect(t, "environment", w.env("web-r2"), "MODE=fast")
-	expect(t, "versions", w.versions("web"), "v1 alice: MODE=fast\nv2 bob: MODE=slow\nv3 carol: MODE=fast (app rollback to r2)")
+	expect(t, "environment", w.env("web-r2"), "LIMIT=1 MODE=fast")
+	expect(t, "versions", w.versions("web"), "v1 alice: LIMIT=1 MODE=fast\nv2 bob: MODE=fast\nv3 carol: LIMIT=1 MODE=fast (app rollback to r2)")
 	if w.app("web").Status.Pinned != nil {
 		t.Error("the revision is pinned although its configuration is that of the app again")
 	}
