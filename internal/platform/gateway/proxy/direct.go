@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -204,6 +205,9 @@ func (s *sending) begin() error {
 		}
 		_, err := s.up.Write(s.text)
 		if err == nil {
+			// Others have work while the backend thinks. When their turns are over
+			// the answer is often there, and is read without having waited for it.
+			runtime.Gosched()
 			s.have, err = s.l.wait(s.up, s.in, s.now)
 		}
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -127,6 +128,7 @@ func (l *Line) await(first bool) bool {
 	}
 	l.conn.Within(l.now, least, most)
 	l.state.Store(idle)
+	runtime.Gosched() // as after a request to a backend
 	n, err := l.conn.Receive(l)
 	if !l.state.CompareAndSwap(idle, busy) || err != nil {
 		return false
