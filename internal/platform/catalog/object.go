@@ -159,7 +159,7 @@ func ownerOf(s *corev1.Service) string {
 		return by
 	}
 	for _, f := range s.ManagedFields {
-		return "who made it with " + f.Manager
+		return "somebody else (made with " + f.Manager + ")"
 	}
 	return "somebody else"
 }
