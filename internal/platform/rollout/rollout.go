@@ -11,6 +11,11 @@
 // rollout goes on, Judge whether a version is bad, scale.Scaler how many copies
 // there are. Everything else carries their decisions out.
 //
+// What configures an app is kept in versions beside its revisions: every change
+// of its own configuration, and of the ConfigMaps and Secrets that it names, by
+// whichever way. Who has made it the API server writes down by itself, for which
+// it has ChangedBy as a step of its admission.
+//
 // What wins: the App over its objects. A Deployment's replicas, a Service's
 // selector and a route's weights are written back; the pod template of a
 // revision is never touched after it was made.
