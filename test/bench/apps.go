@@ -23,7 +23,7 @@ func (b *bench) apps(ctx context.Context) error {
 
 // gateway measures the gateway alone against other proxies.
 func (b *bench) gateway(ctx context.Context) (err error) {
-	if !b.wants("gateway-throughput", "gateway-cpu", "gateway-latency", "gateway-idle", "gateway-held", "gateway-routes") {
+	if !b.wants("gateway-throughput", "gateway-cpu", "gateway-latency", "gateway-idle", "gateway-held", "gateway-routes", "gateway-upgrade") {
 		return nil
 	}
 	b.say("building and starting the proxies")
@@ -32,7 +32,7 @@ func (b *bench) gateway(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	for _, measured := range []func(context.Context, *peer.Web) error{b.throughput, b.latency, b.idleConnections, b.held, b.routeChanges} {
+	for _, measured := range []func(context.Context, *peer.Web) error{b.throughput, b.latency, b.idleConnections, b.held, b.routeChanges, b.upgrades} {
 		if err := measured(ctx, w); err != nil {
 			return err
 		}
@@ -158,27 +158,61 @@ func (b *bench) routeChanges(ctx context.Context, w *peer.Web) (err error) {
 		return err
 	}
 	defer p.Close()
-	load, stop := context.WithCancel(ctx)
-	var failed error
-	var loading sync.WaitGroup
-	loading.Go(func() {
-		for load.Err() == nil && failed == nil {
-			if _, _, err := w.Throughput(load, p.Addr, 16, time.Second); load.Err() == nil {
-				failed = err
-			}
-		}
-	})
+	stop := underLoad(ctx, w, p.Addr)
 	n := 0
 	f.Rows = measure.Race(ctx, b.rounds, 10*time.Second, measure.Contestant{Who: "sampan", Note: "under load", Once: func(ctx context.Context) (float64, error) {
 		n++
 		took, err := p.AddRoute(ctx, fmt.Sprintf("new-%d", n))
 		return measure.Milliseconds(took), err
 	}})
-	stop()
-	loading.Wait()
-	if failed != nil {
-		f.Rows[0].Err = fmt.Sprintf("requests to other routes: %v", failed)
-		f.Rows[0].Values = nil
-	}
+	stop(&f.Rows[0])
 	return b.show(f)
+}
+
+// upgrades puts one gateway in the place of another, under load. The value is how
+// long both are there.
+func (b *bench) upgrades(ctx context.Context, w *peer.Web) error {
+	f := b.figure("gateway-upgrade")
+	if !b.wants(f.Name) {
+		return nil
+	}
+	b.say("%s", f.What)
+	p, err := w.Sampan(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer func() { p.Close() }()
+	stop := underLoad(ctx, w, p.Addr)
+	f.Rows = measure.Race(ctx, 3, time.Minute, measure.Contestant{Who: "sampan", Note: "under load", Once: func(ctx context.Context) (float64, error) {
+		began := time.Now()
+		next, err := p.Replace(ctx)
+		if err == nil {
+			p = next
+		}
+		return time.Since(began).Seconds(), err
+	}})
+	stop(&f.Rows[0])
+	return b.show(f)
+}
+
+// underLoad asks for addr until it is stopped. A request that fails meanwhile
+// makes a row worthless.
+func underLoad(ctx context.Context, w *peer.Web, addr string) (stop func(*measure.Row)) {
+	ctx, cancel := context.WithCancel(ctx)
+	var failed error
+	var loading sync.WaitGroup
+	loading.Go(func() {
+		for ctx.Err() == nil && failed == nil {
+			if _, _, err := w.Throughput(ctx, addr, 16, time.Second); ctx.Err() == nil {
+				failed = err
+			}
+		}
+	})
+	return func(row *measure.Row) {
+		cancel()
+		loading.Wait()
+		if failed != nil {
+			row.Err, row.Values = fmt.Sprintf("requests meanwhile: %v", failed), nil
+		}
+	}
 }

@@ -46,6 +46,7 @@ func figures(burst int) []measure.Figure {
 		{Name: "gateway-idle", Unit: "KB", What: "memory of the proxy for each idle kept connection", Goal: goal{Median: 20}},
 		{Name: "gateway-held", Unit: "connections", More: true, What: "idle kept connections held on the machine at once", Goal: goal{Least: 100_000}},
 		{Name: "gateway-routes", Unit: "ms", What: "route made to in force, beside 5,000 others under load", Goal: goal{Median: 100}},
+		{Name: "gateway-upgrade", Unit: "s", What: "a gateway in the place of another, under load"},
 		{Name: "app-wake", Unit: "ms", What: "first request to an app at zero, to its answer", Goal: goal{Median: 150, P99: 400}},
 		{Name: "app-step", Unit: "s", What: "load for 50 copies on an app that has one, to answers of all 50", Goal: goal{Median: 3}},
 		{Name: "app-rollouts", Unit: "failed", What: "failed requests in each of many rollouts, rolling, blue-green and canary in turn, 2,000 requests a second"},

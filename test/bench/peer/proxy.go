@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,14 +28,33 @@ type Proxy struct {
 
 // Sampan starts our gateway, without Kubernetes, with so many routes.
 func (w *Web) Sampan(ctx context.Context, routes int) (*Proxy, error) {
-	p := w.proxy(4)
-	base := w.port - 4
-	p.control = "127.0.0.1:" + strconv.Itoa(base+2)
+	p := w.proxy(2) // HTTP and HTTPS
+	return p, p.gateway(ctx, routes)
+}
+
+func (p *Proxy) gateway(ctx context.Context, routes int) error {
+	w := p.web
+	p.control = w.proxy(1).Addr
 	p.up = func(ctx context.Context) error {
-		return errors.Join(w.answers(ctx, p.Addr), w.answers(ctx, p.control))
+		// It answers about itself once it is ready for requests.
+		return errors.Join(w.answers(ctx, p.control), w.answers(ctx, p.Addr))
 	}
-	return p, p.start(ctx, filepath.Join(w.dir, "gateway-alone"), "-http", strconv.Itoa(base), "-backend", w.backend, "-routes", strconv.Itoa(routes),
-		"-control", p.control, "-admin", "127.0.0.1:"+strconv.Itoa(base+3), "-data", filepath.Join(w.room.Dir, "gateway"))
+	_, port, err := net.SplitHostPort(p.Addr)
+	if err != nil {
+		return err
+	}
+	return p.start(ctx, filepath.Join(w.dir, "gateway-alone"), "-http", port, "-backend", w.backend, "-routes", strconv.Itoa(routes),
+		"-control", p.control, "-admin", w.proxy(1).Addr, "-data", filepath.Join(w.room.Dir, "gateway"))
+}
+
+// Replace starts another gateway of ours in the place of this one, which ends.
+func (p *Proxy) Replace(ctx context.Context) (*Proxy, error) {
+	next := &Proxy{web: p.web, Addr: p.Addr}
+	if err := next.gateway(ctx, 1); err != nil {
+		return nil, err
+	}
+	p.Close()
+	return next, nil
 }
 
 // Caddy starts stock Caddy.
