@@ -13,24 +13,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/cert"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/stream"
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/translate"
 )
-
-// ports is what Caddy is told of: what to listen on, and whom to ask for a
-// certificate. Which name is asked by which rule is not in it.
-type ports struct {
-	binds   []translate.Bind
-	clients map[string]*cert.ClientRule
-}
-
-func portsOf(r translate.Result) ports {
-	slices.SortFunc(r.Binds, func(a, b translate.Bind) int { return a.Port - b.Port })
-	return ports{r.Binds, r.Clients.Rules()}
-}
-
-func (p ports) equal(other ports) bool {
-	return slices.Equal(p.binds, other.binds) && maps.EqualFunc(p.clients, other.clients, func(_, _ *cert.ClientRule) bool { return true })
-}
 
 // tlsPolicies are how connections are answered: one way for each rule for
 // clients, and one for names that ask for nothing. A name whose rule has no

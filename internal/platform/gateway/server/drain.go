@@ -51,7 +51,7 @@ func (s *Server) stop() error {
 	// Connections that are not HTTP have no way to be asked to come back.
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTime())
 	defer cancel()
-	if s.ports.binds == nil {
+	if !s.told {
 		s.streams.Wait(ctx)
 		return nil
 	}

@@ -64,6 +64,7 @@ type Server struct {
 	draining atomic.Bool
 	mu       sync.Mutex // of Caddy's configuration
 	ports    ports
+	told     bool // Caddy has a configuration
 }
 
 // lastID numbers the Servers of a process.
@@ -207,15 +208,17 @@ func (s *Server) apply(r translate.Result) {
 func (s *Server) listen(ports ports) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Load() || ports.equal(s.ports) {
-		return nil
+	var taken error
+	ports, taken = ports.free(s.ports)
+	if s.draining.Load() || s.told && ports.equal(s.ports) {
+		return taken
 	}
 	if err := caddy.Run(caddyConfig(s.id, s.cfg, ports)); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	s.ports = ports
+	s.ports, s.told = ports, true
 	s.log.Info("listening", "ports", ports.binds)
-	return nil
+	return taken
 }
 
 // serve answers one request. While the gateway drains, every answer asks the

@@ -409,6 +409,33 @@ func TestARouteOfTLSSharesThePortOfHTTPS(t *testing.T) {
 	eventually(t, func() error { return ask("web.shop.sampan.local", "hello") })
 }
 
+func TestAPortThatIsTakenKeepsNoOtherClosed(t *testing.T) {
+	c := start(t, httpRoute("web", "web.example.com", "web"))
+	c.service("web", "", backend(t, "hello"))
+	other, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	free := freePort(t)
+	c.listener(gw.Listener{Name: "taken", Port: gw.PortNumber(other.Addr().(*net.TCPAddr).Port), Protocol: gw.HTTPProtocolType})
+	c.listener(gw.Listener{Name: "free", Port: gw.PortNumber(free), Protocol: gw.HTTPProtocolType})
+	c.service("more", "", "") // what tells the gateway to look again
+	eventually(t, func() error {
+		req, _ := http.NewRequest("GET", fmt.Sprintf("http://127.0.0.1:%d/", free), nil)
+		req.Host = "web.example.com"
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != 200 {
+			return fmt.Errorf("answer = %s", resp.Status)
+		}
+		return nil
+	})
+}
+
 func TestTLSOfAConnectionEndsAtTheGateway(t *testing.T) {
 	c := start(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

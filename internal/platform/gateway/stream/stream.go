@@ -147,6 +147,16 @@ func (s *Server) Wait(ctx context.Context) {
 // listenConfig shares ports with the gateway's successor or predecessor.
 var listenConfig = net.ListenConfig{Control: shared}
 
+// Free tells why a port of TCP cannot be listened on; nil when it can, be it
+// beside another gateway.
+func Free(port int) error {
+	l, err := listenConfig.Listen(context.Background(), "tcp", net.JoinHostPort("", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
 // listenTCP is called with mu held.
 func (s *Server) listenTCP(port int) error {
 	l, err := listenConfig.Listen(context.Background(), "tcp", net.JoinHostPort(s.cfg.Host, strconv.Itoa(port)))
