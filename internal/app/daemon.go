@@ -22,6 +22,7 @@ import (
 	"github.com/sampan-cloud/sampan/internal/node/network"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
 	"github.com/sampan-cloud/sampan/internal/platform/catalog"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout"
 )
 
 // Server runs the daemon of one node until ctx ends. programs is the directory
@@ -63,7 +64,8 @@ type daemon struct {
 	engine     *engine.Engine
 	cluster    *kube.Cluster
 	catalog    *catalog.Catalog
-	edgeThere  chan struct{} // closed once the edge's image is unpacked
+	metrics    rollout.Metrics // what autoscalers ask, once apps have started
+	edgeThere  chan struct{}   // closed once the edge's image is unpacked
 
 	closers []func() error // of what has been opened, in order
 }

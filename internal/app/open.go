@@ -34,6 +34,7 @@ func (d *daemon) openCluster() (err error) {
 	conf := d.set.kube()
 	conf.Notify = d.note
 	conf.AddonsAfter = d.edgeThere
+	conf.APIs = map[string]http.Handler{}
 	edge := d.edgeImage()
 	names, err := dns.Manifests(dns.Deployment{Image: edge, ClusterIP: conf.DNS(), DNS: dns.Config{Domain: d.set.Network.Domain}})
 	if err != nil {
@@ -50,14 +51,15 @@ func (d *daemon) openCluster() (err error) {
 			return err
 		}
 		conf.Addons = append(conf.Addons, gateway.CRDs(), routes, rollout.Manifests())
+		conf.APIs[rollout.MetricsPrefix], conf.Described = &d.metrics, append(conf.Described, rollout.MetricsResources())
 		conf.Admission = map[string]admission.Interface{"ChangedBy": rollout.ChangedBy{Controller: kube.SystemUser}}
 	}
 	if d.set.Catalog.Enabled {
 		conf.Addons = append(conf.Addons, catalog.Manifests())
 		// It is made after the cluster, and asked once that runs.
-		conf.APIs = map[string]http.Handler{catalog.Prefix: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conf.APIs[catalog.Prefix] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			d.catalog.ServeHTTP(w, r)
-		})}
+		})
 	}
 	if d.cluster, err = kube.New(conf, d.log.With("part", "kubernetes")); err != nil {
 		return err

@@ -59,7 +59,7 @@ func (d *daemon) apps() ([]run.Part, error) {
 	}
 	conf := d.set.rollout(d.cluster.SystemKubeconfig())
 	conf.Signaller = signaller{d.engine}
-	conf.Resolve = d.images.Digest
+	conf.Resolve, conf.Metrics = d.images.Digest, &d.metrics
 	c, err := rollout.New(conf, d.log.With("part", "apps"))
 	if err != nil {
 		return nil, err

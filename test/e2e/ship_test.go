@@ -111,3 +111,9 @@ func askOnce(c *http.Client, name string) error {
 	}
 	return nil
 }
+
+// askGateway asks the gateway for a name once.
+func (h *host) askGateway(name string) error {
+	c := &http.Client{Transport: &http.Transport{DialContext: h.dial, DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	return askOnce(c, name)
+}

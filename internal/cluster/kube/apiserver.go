@@ -98,6 +98,9 @@ func buildServer(options apiopts.CompletedOptions, cfg Config) (runner, error) {
 	for prefix, handler := range cfg.APIs {
 		kube.ControlPlane.GenericAPIServer.Handler.NonGoRestfulMux.UnlistedHandlePrefix(prefix, handler)
 	}
+	if err := describe(kube.ControlPlane.GenericAPIServer, cfg.Described); err != nil {
+		return nil, err
+	}
 	aggregator, err := controlplane.CreateAggregatorServer(completed.Aggregator, kube.ControlPlane.GenericAPIServer,
 		extensions.Informers.Apiextensions().V1().CustomResourceDefinitions(), true, groupPriorities())
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/admission"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -62,6 +63,10 @@ type Config struct {
 	// Requests reach a handler once the API server knows who asks and that they
 	// may, by roles for the group, and has written them into its audit log.
 	APIs map[string]http.Handler
+
+	// Described are those of the APIs that clients find in the cluster's list of
+	// groups. Each needs an APIService object that names no Service.
+	Described []metav1.APIResourceList
 
 	// Admission are further steps that every write takes before it is kept, by
 	// name. They have the last word, after those of Kubernetes.

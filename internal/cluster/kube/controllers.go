@@ -107,6 +107,10 @@ func (c *controllers) options() (*cmopts.KubeControllerManagerOptions, error) {
 	o.CSRSigningController.ClusterSigningCertFile = c.cfg.pair("ca").cert
 	o.CSRSigningController.ClusterSigningKeyFile = c.cfg.pair("ca").key
 
+	// As often as there are new figures: upstream waits for 15 seconds, in
+	// which a load that has come is not seen.
+	o.HPAController.HorizontalPodAutoscalerSyncPeriod = metav1.Duration{Duration: scrapeEvery}
+
 	o.DeploymentController.ConcurrentDeploymentSyncs = 20
 	o.ReplicaSetController.ConcurrentRSSyncs = 20
 	o.JobController.ConcurrentJobSyncs = 20

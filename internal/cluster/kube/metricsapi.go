@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	scrapeEvery = 15 * time.Second
+	scrapeEvery = 5 * time.Second
 	// firstScrapes is how often while there are no figures yet: a rate needs two
 	// samples, and a cluster that has just started should not look idle.
 	firstScrapes  = 3 * time.Second

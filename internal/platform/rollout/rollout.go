@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -60,6 +61,8 @@ type Config struct {
 	// Resolve finds the digest of an image, as IMAGE@sha256:…, when a revision
 	// is made. When nil, or when it fails, the digest is that of the first copy.
 	Resolve func(ctx context.Context, image string) (string, error)
+	// Metrics are told what the gateways count; nobody is when nil.
+	Metrics *Metrics
 	// Signaller tells a copy that its files have changed, if it can find it;
 	// else, and when nil, kill is run in the container.
 	Signaller Signaller
@@ -79,9 +82,23 @@ func (c Config) withDefaults() Config {
 }
 
 // Manifests are the objects that a cluster needs before a Controller can run:
-// the definition of App. The Controller needs the definition of HTTPRoute too,
-// which belongs to the gateway.
-func Manifests() []byte { return v1alpha1.Definition() }
+// the definition of App, and that the API server itself serves Metrics. The
+// Controller needs the definition of HTTPRoute too, which belongs to the gateway.
+func Manifests() []byte { return slices.Concat(v1alpha1.Definition(), []byte(metricsGroup)) }
+
+// metricsGroup names no Service: the group is the API server's own.
+const metricsGroup = `
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata:
+  name: v1beta2.custom.metrics.k8s.io
+spec:
+  group: custom.metrics.k8s.io
+  version: v1beta2
+  groupPriorityMinimum: 100
+  versionPriority: 100
+`
 
 // Controller looks after the apps of a cluster. It is a run.Service.
 type Controller struct {
@@ -150,6 +167,10 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 	r.signaller = nearSignaller{near: c.cfg.Signaller, far: execSignaller{conn}}
 	if r.judge == nil {
 		r.judge = &edgeJudge{history: history}
+	}
+	if c.cfg.Metrics != nil {
+		c.cfg.Metrics.from.Store(&meter{mgr.GetAPIReader(), history})
+		defer c.cfg.Metrics.from.Store(nil)
 	}
 	ticks := make(chan event.TypedGenericEvent[*v1alpha1.App], 1024)
 	if err := r.setup(ctx, mgr, ticks); err != nil {

@@ -183,15 +183,11 @@ func (r *reconciler) load(app *v1alpha1.App, ready int32) scale.Load {
 
 // traffic is what all revisions of an app did in the last second.
 func (r *reconciler) traffic(app *v1alpha1.App) counter.Span {
-	sum := r.history.Now(app.Namespace + "/" + app.Name)
+	keys := []string{app.Namespace + "/" + app.Name}
 	for _, rev := range app.Status.Revisions {
-		one := r.history.Now(backend(app, rev.Name))
-		sum.InFlight += one.InFlight
-		sum.Held += one.Held
-		sum.Requests += one.Requests
-		sum.Latency = counter.Backend{Latency: sum.Latency}.Add(counter.Backend{Latency: one.Latency}).Latency
+		keys = append(keys, backend(app, rev.Name))
 	}
-	return sum
+	return r.history.Sum(keys...)
 }
 
 // backend is the gateway's name for a revision.

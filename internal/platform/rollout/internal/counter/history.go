@@ -122,6 +122,21 @@ func (h *History) Now(key string) Span {
 	return Between(first.Backends[key], last.Backends[key], last.Time.Sub(first.Time))
 }
 
+// Sum is what several backends did in the last second.
+func (h *History) Sum(keys ...string) Span {
+	var sum Span
+	for _, key := range keys {
+		one := h.Now(key)
+		sum.Took = one.Took
+		sum.InFlight += one.InFlight
+		sum.Held += one.Held
+		sum.Requests += one.Requests
+		sum.Failures += one.Failures
+		sum.Latency = Backend{Latency: sum.Latency}.Add(Backend{Latency: one.Latency}).Latency
+	}
+	return sum
+}
+
 // Last is what a watched backend did within the last d, and since it has been
 // watched.
 func (h *History) Last(key string, d time.Duration) (window, all Span) {
