@@ -188,42 +188,48 @@ func TestABalancerInFrontIsBelievedOnlyWhenItIsTrusted(t *testing.T) {
 		}
 		return text
 	}
-	for name, tt := range map[string]struct {
-		networks string
-		header   []byte
-		want     string // how the app's answer begins; empty for none
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header.Get("X-Forwarded-For"), " ", r.Header.Get("X-Real-Ip"), " ", r.Header.Get("X-Forwarded-Proto"))
+	}))
+	t.Cleanup(app.Close)
+	for networks, cases := range map[string]map[string]struct {
+		header []byte
+		want   string // how the app's answer begins; empty for none
 	}{
-		"version 1 of one that is trusted": {"127.0.0.0/8", header(1), "198.51.100.7 198.51.100.7"},
-		"version 2 of one that is trusted": {"127.0.0.0/8", header(2), "198.51.100.7 198.51.100.7"},
-		"nothing, of one that is trusted":  {"127.0.0.0/8", nil, "127.0.0.1 127.0.0.1"},
-		"version 1 of a stranger":          {"192.0.2.0/24", header(1), ""},
-		"version 2 of a stranger":          {"192.0.2.0/24", header(2), ""},
-		"nothing, of a stranger":           {"192.0.2.0/24", nil, "127.0.0.1 127.0.0.1"},
+		"127.0.0.0/8": {
+			"version 1 of one that is trusted": {header(1), "198.51.100.7 198.51.100.7"},
+			"version 2 of one that is trusted": {header(2), "198.51.100.7 198.51.100.7"},
+			"nothing, of one that is trusted":  {nil, "127.0.0.1 127.0.0.1"},
+		},
+		"192.0.2.0/24": {
+			"version 1 of a stranger": {header(1), ""},
+			"version 2 of a stranger": {header(2), ""},
+			"nothing, of a stranger":  {nil, "127.0.0.1 127.0.0.1"},
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				fmt.Fprint(w, r.Header.Get("X-Forwarded-For"), " ", r.Header.Get("X-Real-Ip"), " ", r.Header.Get("X-Forwarded-Proto"))
-			}))
-			t.Cleanup(app.Close)
-			c := startWith(t, newCloud(t), gateway.Config{ProxyProtocol: []string{tt.networks}}, httpRoute("web", "web.example.com", "web"))
-			c.service("web", "", app.Listener.Addr().String())
-			c.get("web.example.com", is(200, "127.0.0.1"))
-			for _, secure := range []bool{false, true} {
-				conn, err := c.dial(secure, "web.example.com", tt.header...)
-				if err != nil {
-					t.Fatal(err)
+		c := startWith(t, newCloud(t), gateway.Config{ProxyProtocol: []string{networks}}, httpRoute("web", "web.example.com", "web"))
+		c.service("web", "", app.Listener.Addr().String())
+		c.get("web.example.com", is(200, "127.0.0.1"))
+		for name, tt := range cases {
+			t.Run(name, func(t *testing.T) {
+				for _, secure := range []bool{false, true} {
+					conn, err := c.dial(secure, "web.example.com", tt.header...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: web.example.com\r\nConnection: close\r\n\r\n")
+					resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+					got := ""
+					if err == nil && resp.StatusCode == 200 {
+						body, _ := io.ReadAll(resp.Body)
+						got = string(body)
+					}
+					if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) {
+						t.Errorf("TLS %v: the app answers %q (%v); want %q", secure, got, err, tt.want)
+					}
 				}
-				fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: web.example.com\r\nConnection: close\r\n\r\n")
-				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-				got := ""
-				if err == nil && resp.StatusCode == 200 {
-					body, _ := io.ReadAll(resp.Body)
-					got = string(body)
-				}
-				if (got == "") != (tt.want == "") || !strings.HasPrefix(got, tt.want) {
-					t.Errorf("TLS %v: the app answers %q (%v); want %q", secure, got, err, tt.want)
-				}
-			}
-		})
+			})
+		}
+		c.end()
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ type cloud struct {
 	woken       atomic.Int64
 	onWake      func()
 	stop        context.CancelFunc // tells the gateway to end
+	end         func()             // ends it and waits
 }
 
 func freePort(t *testing.T) int {
@@ -108,12 +110,14 @@ func startWith(t *testing.T, c *cloud, cfg gateway.Config, objects ...*gw.HTTPRo
 	c.stop = cancel
 	done, ready := make(chan error, 1), make(chan struct{})
 	go func() { done <- s.Run(run, func() { close(ready) }) }()
-	t.Cleanup(func() {
+	// Caddy runs once in a process, so a test with two clouds ends the first.
+	c.end = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 	})
+	t.Cleanup(c.end)
 	select {
 	case <-ready:
 	case err := <-done:
