@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -39,15 +38,6 @@ func Cgroup(t testing.TB, controllers ...string) {
 		if !have[c] {
 			skip(t, "no cgroup controller "+c)
 		}
-	}
-}
-
-// CgroupV2 skips the test unless the whole hierarchy is unified.
-func CgroupV2(t testing.TB) {
-	t.Helper()
-	Root(t)
-	if !isCgroup2("/sys/fs/cgroup") {
-		skip(t, "no cgroup v2")
 	}
 }
 
@@ -84,17 +74,6 @@ func Kernel(t testing.TB, major, minor int) {
 	if haveMajor < major || haveMajor == major && haveMinor < minor {
 		skip(t, fmt.Sprintf("kernel older than %d.%d", major, minor))
 	}
-}
-
-// Arch skips the test unless the machine is one of those named as Go names them.
-func Arch(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if runtime.GOARCH == name {
-			return
-		}
-	}
-	skip(t, "machine is "+runtime.GOARCH)
 }
 
 // Command skips the test unless all the programs are installed.

@@ -6,7 +6,6 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
-	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -218,9 +217,4 @@ func (b *builder) pidNamespace(ctx context.Context) ([]specs.LinuxNamespace, err
 		return nil, err
 	}
 	return []specs.LinuxNamespace{{Type: specs.PIDNamespace, Path: path}}, nil
-}
-
-// hasNamespace tells whether the container is not in the host's.
-func (b *builder) hasNamespace(kind specs.LinuxNamespaceType) bool {
-	return slices.ContainsFunc(b.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
 }

@@ -75,13 +75,6 @@ func (e *entry) leave() {
 	e.mu.Unlock()
 }
 
-// seen is its EndpointSlice as last seen.
-func (e *entry) seen() *discoveryv1.EndpointSlice {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.slice
-}
-
 // look judges how the instance does. unwritten is the EndpointSlice as it should
 // be, if it is not so; next is when to look again.
 func (e *entry) look(now time.Time) (unwritten *discoveryv1.EndpointSlice, forget bool, next time.Time, err error) {

@@ -98,14 +98,6 @@ func (l *loop) watch(fd int, events uint32, handle func(uint32)) error {
 	return nil
 }
 
-// events changes what fd is watched for. None means only that it hung up, which
-// the kernel always tells.
-func (l *loop) events(fd int, events uint32) {
-	if l.on[fd] != nil {
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
-	}
-}
-
 // forget stops watching fd, which must still be open.
 func (l *loop) forget(fd int) {
 	if l.on[fd] != nil {
