@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 func tooLarge(err error) bool {
@@ -18,28 +19,31 @@ type keptOpen struct{ io.ReadCloser }
 
 func (keptOpen) Close() error { return nil }
 
-// whenClosed calls f once when body is closed. The body of an upgraded
+// whenClosed calls done when body is closed, once. The body of an upgraded
 // connection can be written to as well.
-func whenClosed(body io.ReadCloser, f func()) io.ReadCloser {
-	c := closing{body, sync.OnceFunc(f)}
-	if rw, ok := body.(io.ReadWriteCloser); ok {
-		return closingBoth{c, rw}
+func whenClosed(body io.ReadCloser, done func()) io.ReadCloser {
+	c := &closing{ReadCloser: body, done: done}
+	if w, ok := body.(io.Writer); ok {
+		return closingBoth{c, w}
 	}
 	return c
 }
 
 type closing struct {
 	io.ReadCloser
-	done func()
+	done   func()
+	closed atomic.Bool
 }
 
-func (c closing) Close() error {
-	defer c.done()
+func (c *closing) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		defer c.done()
+	}
 	return c.ReadCloser.Close()
 }
 
 type closingBoth struct {
-	closing
+	*closing
 	w io.Writer
 }
 

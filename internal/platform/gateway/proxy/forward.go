@@ -94,12 +94,13 @@ func (p *Proxy) forwarded(x *exchange, in *http.Request, h http.Header) {
 		host = orHeader(in.Header, "X-Forwarded-Host", host)
 		port = orHeader(in.Header, "X-Forwarded-Port", port)
 	}
-	h["X-Forwarded-For"] = []string{hops}
-	h["X-Forwarded-Host"] = []string{host}
-	h["X-Forwarded-Proto"] = []string{scheme}
-	h["X-Forwarded-Port"] = []string{port}
-	h["X-Real-Ip"] = []string{x.client.String()}
+	values := [...]string{hops, host, scheme, port, x.client.String()}
+	for i, name := range forwardedNames {
+		h[name] = values[i : i+1 : i+1]
+	}
 }
+
+var forwardedNames = [...]string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-Ip"}
 
 func orHeader(h http.Header, name, other string) string {
 	if v := h.Get(name); v != "" {
