@@ -27,7 +27,7 @@ func (j *metricJudge) Judge(_ context.Context, t Trial) (Verdict, error) {
 		j.measured.ask(k, question{q, t.App})
 		v, err := j.measured.last(k)
 		switch {
-		case errors.Is(err, errNotAsked):
+		case errors.Is(err, errNotYet):
 			continue
 		case m.Query != "" && fault.Of(err) == fault.NotFound:
 			continue // the query found no series

@@ -86,8 +86,9 @@ func (m *measured) get(app *v1alpha1.App, metric v1alpha1.Metric) (float64, erro
 	return m.last(metricKey{key(app), string(metric.Type)})
 }
 
-// errNotAsked says that a question waits for the next refresh.
-var errNotAsked = fmt.Errorf("not measured yet: %w", fault.Unavailable)
+// errNotYet says that there has been no time for an answer: a question waits for
+// the next refresh, or a pod for its first sample.
+var errNotYet = fmt.Errorf("not measured yet: %w", fault.Unavailable)
 
 // last is the last answer to a question.
 func (m *measured) last(k metricKey) (float64, error) {
@@ -96,7 +97,7 @@ func (m *measured) last(k metricKey) (float64, error) {
 	v, ok := m.values[k]
 	switch {
 	case !ok:
-		return 0, errNotAsked
+		return 0, errNotYet
 	case v.err != nil:
 		return 0, v.err
 	case time.Since(v.at) > tooOld:
@@ -243,7 +244,7 @@ func (m *measured) usage(ctx context.Context, q question) (float64, error) {
 		return 0, fmt.Errorf("pod metrics: %w", err)
 	}
 	if len(pods.Items) == 0 && q.app.Status.Ready > 0 {
-		return 0, fmt.Errorf("no pod of the app has been measured yet: %w", fault.Unavailable)
+		return 0, fmt.Errorf("none of its pods: %w", errNotYet)
 	}
 	var sum float64
 	for _, p := range pods.Items {

@@ -443,6 +443,22 @@ func TestWhatCannotStartSaysWhyAndLeavesTheOldVersion(t *testing.T) {
 		"a ConfigMap that is missing": {
 			func(a *v1alpha1.App) { a.Spec.EnvFrom = []v1alpha1.EnvFrom{{ConfigMap: "none"}} },
 			"ConfigMissing: there is no configmap/none"},
+		"a device that no node has": {
+			func(a *v1alpha1.App) {
+				a.Spec.Resources.Other = map[string]resource.Quantity{"nvidia.com/gpu": resource.MustParse("2")}
+			},
+			"NotEnoughResources: no node is large enough for one copy: it asks for 2 of nvidia.com/gpu, the node has 0"},
+		"more of two resources than any node has": {
+			func(a *v1alpha1.App) {
+				cpu, memory := resource.MustParse("9"), resource.MustParse("64Gi")
+				a.Spec.Resources.CPU, a.Spec.Resources.Limits.Memory = &cpu, &memory
+			},
+			"NotEnoughResources: no node is large enough for one copy: it asks for 64Gi of memory, the node has 8192Mi, it asks for 9 of cpu, the node has 4"},
+		"the address of an app that is missing": {
+			func(a *v1alpha1.App) {
+				a.Spec.Env = []v1alpha1.EnvVar{{Name: "API", From: &v1alpha1.EnvSource{App: &v1alpha1.AppRef{Name: "none"}}}}
+			},
+			"DependencyMissing: env API: there is no app none"},
 		"apps that wait for each other": {
 			func(a *v1alpha1.App) { a.Spec.DependsOn, a.Spec.Image = []string{"db"}, "web:2" },
 			"DependencyCycle: these apps wait for each other: web → db → web"},

@@ -10,12 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/counter"
 )
 
 func TestWindows(t *testing.T) {
@@ -187,5 +189,100 @@ func TestAAndBByHeaderUntilPromoted(t *testing.T) {
 	w.tick()
 	if _, ok := w.route("web").Annotations["gateway.sampan.dev/sticky"]; ok {
 		t.Error("the route is still sticky")
+	}
+}
+
+func TestOtherLimitsHoldInAWindow(t *testing.T) {
+	w := newWorld(t, web("web", func(a *v1alpha1.App) {
+		least, most := int32(4), int32(6)
+		a.Spec.Scale = &v1alpha1.Scale{Schedule: []v1alpha1.Window{
+			{Start: "10 3 * * *", Duration: metav1.Duration{Duration: 20 * time.Minute}, Min: &least, Max: &most},
+		}}
+	}))
+	w.ticks(3) // it is 3:04
+	expect(t, "copies before it", w.copies(), "web-r1=1")
+	w.now = time.Date(2026, 1, 2, 3, 10, 0, 0, time.UTC)
+	w.ticks(2)
+	expect(t, "copies in it", w.copies(), "web-r1=4")
+	w.counts["shop/web-r1"] = counter.Backend{InFlight: 2000}
+	w.ticks(2)
+	expect(t, "copies in it under load", w.copies(), "web-r1=6")
+	w.counts["shop/web-r1"] = counter.Backend{}
+	w.now = time.Date(2026, 1, 2, 3, 31, 0, 0, time.UTC)
+	w.ticks(40)
+	expect(t, "copies after it", w.copies(), "web-r1=0")
+}
+
+// cluster answers for pods' metrics as the API server does.
+func cluster(t *testing.T, cpu *string) *rest.Config {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/apis/metrics.k8s.io/v1beta1/namespaces/shop/pods" || r.URL.Query().Get("labelSelector") != v1alpha1.LabelApp+"=web" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		if *cpu == "" {
+			fmt.Fprint(w, `{"items":[]}`)
+			return
+		}
+		fmt.Fprintf(w, `{"items":[{"containers":[{"name":"app","usage":{"cpu":%q,"memory":"64Mi"}}]},{"containers":[{"name":"app","usage":{"cpu":%q,"memory":"64Mi"}}]}]}`, *cpu, *cpu)
+	}))
+	t.Cleanup(s.Close)
+	return &rest.Config{Host: s.URL}
+}
+
+func TestProcessorsBringCopies(t *testing.T) {
+	cpu, half := "", resource.MustParse("500m")
+	w := newWorld(t, web("web", func(a *v1alpha1.App) {
+		least, most := int32(2), int32(20)
+		a.Spec.Resources.CPU = &half
+		a.Spec.Scale = &v1alpha1.Scale{Min: &least, Max: &most, Metrics: []v1alpha1.Metric{{Type: v1alpha1.CPU, Target: intstr.FromString("50%")}}}
+	}))
+	w.r.measured = newMeasured(cluster(t, &cpu), http.DefaultClient)
+	seconds := func(n int) {
+		for range n {
+			w.r.measured.want(w.app("web"))
+			w.r.measured.refresh(context.Background())
+			w.tick()
+		}
+	}
+	seconds(3)
+	expect(t, "copies before anything was measured", w.copies(), "web-r1=2")
+	cpu = "1500m" // each of two, when a quarter is what one should use
+	seconds(1)
+	expect(t, "copies", w.copies(), "web-r1=12")
+	cpu = "10m"
+	seconds(25)
+	expect(t, "copies when little was enough for a moment", w.copies(), "web-r1=12")
+	seconds(10)
+	expect(t, "copies when little was enough for a while", w.copies(), "web-r1=2")
+}
+
+func TestACopyThatIsNotMeasuredYetIsNoFault(t *testing.T) {
+	cpu, half := "", resource.MustParse("500m")
+	w := newWorld(t, web("web", func(a *v1alpha1.App) {
+		a.Spec.Resources.CPU = &half
+		a.Spec.Scale = &v1alpha1.Scale{Metrics: []v1alpha1.Metric{{Type: v1alpha1.CPU, Target: intstr.FromString("50%")}}}
+	}))
+	w.r.measured = newMeasured(cluster(t, &cpu), http.DefaultClient)
+	w.look("web")
+	p := w.deployment("web-r1").Spec.Template
+	w.run("web-r1-0", p)
+	var pod corev1.Pod
+	w.get("web-r1-0", &pod)
+	pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(w.now)
+	if err := w.c.Status().Update(context.Background(), &pod); err != nil {
+		t.Fatal(err)
+	}
+	for range 40 {
+		w.r.measured.want(w.app("web"))
+		w.r.measured.refresh(context.Background())
+		w.tick()
+		got, young := w.condition("web", v1alpha1.ConditionDegraded), w.now.Sub(pod.Status.Conditions[0].LastTransitionTime.Time) <= sampled
+		if young && got != "" {
+			t.Fatalf("Degraded = %q while a copy is young", got)
+		}
+	}
+	if got := w.condition("web", v1alpha1.ConditionDegraded); !strings.Contains(got, "MetricUnreachable") {
+		t.Errorf("Degraded = %q in the end, want that nothing is measured", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/sampan-cloud/sampan/api/v1alpha1"
+	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/object"
 )
 
 // needs are the apps that an app depends on or speaks to.
@@ -26,7 +27,19 @@ func needs(spec *v1alpha1.AppSpec) []string {
 // startable says whether a new revision of the app may start. Why not is a
 // problem.
 func (p *pass) startable(ctx context.Context) bool {
-	return p.fits(ctx) && p.dependenciesReady(ctx)
+	return p.fits(ctx) && p.dependenciesReady(ctx) && p.addressable(ctx)
+}
+
+// addressable says whether the apps are there whose addresses this one is told.
+func (p *pass) addressable(ctx context.Context) bool {
+	others, err := p.addresses(ctx)
+	if err == nil {
+		_, err = object.Pod(p.app, object.Revision{Spec: p.app.Spec, Own: p.sources.own}, others)
+	}
+	if err != nil {
+		p.wrong(v1alpha1.ReasonDependencyMissing, err.Error())
+	}
+	return err == nil
 }
 
 // dependenciesReady waits for the apps that this one needs before it starts for

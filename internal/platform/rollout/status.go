@@ -1,9 +1,11 @@
 package rollout
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -118,9 +120,29 @@ func lastEnd(c corev1.ContainerStatus) string {
 	return end
 }
 
+// sampled is how long a copy runs at most before it has been measured.
+const sampled = 20 * time.Second
+
+// young says whether no copy has been ready for long.
+func (p *pass) young() bool {
+	for i := range p.pods {
+		for _, c := range p.pods[i].Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && p.now.Sub(c.LastTransitionTime.Time) > sampled {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// metricProblems tells which metrics cannot be read, and what is wrong with the
+// times at which other limits hold.
 func (p *pass) metricProblems(a scale.Answer) {
 	p.app.Status.ScaleReason = a.Reason
 	for _, err := range a.Errs {
+		if errors.Is(err, errNotYet) && p.young() {
+			continue // there will be samples in a moment
+		}
 		p.wrong(v1alpha1.ReasonMetricUnreachable, err.Error())
 	}
 	if sc := p.app.Spec.Scale; sc != nil {
