@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/internal/node/container/seccomp"
 )
 
 // security decides what confines the process.
@@ -49,24 +49,14 @@ func (e *Engine) seccomp(p Profile, caps []string) (*specs.LinuxSeccomp, error) 
 		if !filepath.IsAbs(file) {
 			return nil, fmt.Errorf("localhost_ref %q is not an absolute path: %w", p.Ref, fault.Invalid)
 		}
-		return loadSeccomp(file)
+		profile, err := seccomp.LoadProfile(file, caps)
+		if err != nil {
+			// A file that is not there is a mistake of the request as well.
+			return nil, fmt.Errorf("%w: %w", fault.Invalid, err)
+		}
+		return profile, nil
 	}
 	return nil, fmt.Errorf("profile type %q: %w", p.Type, fault.Invalid)
-}
-
-func loadSeccomp(file string) (*specs.LinuxSeccomp, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("profile: %w: %w", fault.Invalid, err)
-	}
-	profile := new(specs.LinuxSeccomp)
-	if err := json.Unmarshal(b, profile); err != nil {
-		return nil, fmt.Errorf("profile %s: %w: %w", file, fault.Invalid, err)
-	}
-	if profile.DefaultAction == "" {
-		return nil, fmt.Errorf("profile %s has no defaultAction: %w", file, fault.Invalid)
-	}
-	return profile, nil
 }
 
 // apparmor returns the profile's name; empty is none.

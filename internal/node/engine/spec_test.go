@@ -250,6 +250,22 @@ func TestConfinement(t *testing.T) {
 			}
 		})
 	}
+	docker := filepath.Join(t.TempDir(), "docker.json")
+	text := `{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"},
+		{"names":["mount"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_SYS_ADMIN"]}}]}`
+	if err := os.WriteFile(docker, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for capability, want := range map[string]int{"CHOWN": 1, "SYS_ADMIN": 2} {
+		t.Run("a rule of a file that depends on capabilities, with "+capability, func(t *testing.T) {
+			spec := w.built(t, pod, engine.ContainerConfig{Security: engine.Security{
+				AddCaps: []string{capability}, Seccomp: engine.Profile{Type: engine.ProfileLocalhost, Ref: docker},
+			}})
+			if got := spec.Linux.Seccomp.Syscalls; len(got) != want {
+				t.Errorf("rules %v, want %d of them", got, want)
+			}
+		})
+	}
 	t.Run("paths, no new privileges, a read-only root", func(t *testing.T) {
 		spec := w.built(t, pod, engine.ContainerConfig{Security: engine.Security{
 			MaskedPaths: []string{"/proc/kcore"}, ReadonlyPaths: []string{"/proc/sys"}, NoNewPrivileges: true, ReadonlyRootfs: true,

@@ -169,6 +169,7 @@ func TestLoadProfile(t *testing.T) {
 		"a rule against a capability":         {`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"name":"read","action":"SCMP_ACT_ALLOW"},{"names":["clone"],"action":"SCMP_ACT_ALLOW","excludes":{"caps":["CAP_SYS_ADMIN"]}}]}`, []string{"CAP_SYS_ADMIN"}, "read"},
 		"a rule for another machine":          {`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"name":"read","action":"SCMP_ACT_ALLOW"},{"names":["x"],"action":"SCMP_ACT_ALLOW","includes":{"arches":["s390x"]}}]}`, nil, "read"},
 		"a rule for a kernel to come":         {`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"name":"read","action":"SCMP_ACT_ALLOW"},{"names":["x"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"99.1"}}]}`, nil, "read"},
+		"somebody who is asked about a call":  {`{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/x","syscalls":[{"names":["mount"],"action":"SCMP_ACT_NOTIFY"}]}`, nil, "mount"},
 		"a field that does not exist":         {`{"defaultAcion":"SCMP_ACT_ERRNO"}`, nil, `unknown field "defaultAcion"`},
 		"a field of another type":             {`{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":"read"}]}`, nil, "names"},
 		"nothing":                             {`{}`, nil, "defaultAction: missing"},
