@@ -16,14 +16,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // rerunInNamespaces runs this test again where it can make links and mounts
 // that nobody else sees and that end with it.
 func rerunInNamespaces(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root: the kubelet mounts volumes and makes cgroups")
-	}
+	need.Root(t) // the kubelet mounts volumes and makes cgroups
 	if testing.Short() {
 		t.Skip("starts a whole cluster")
 	}

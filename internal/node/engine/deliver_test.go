@@ -1,16 +1,15 @@
 package engine
 
 import (
-	"os"
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 func TestOnlyTheFirstProcessOfANamespaceMustCatchASignal(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("makes a process namespace: needs root")
-	}
+	need.Root(t) // makes a process namespace
 	for name, tt := range map[string]struct {
 		flags  uintptr
 		script string

@@ -12,6 +12,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // bigLayer is a tar of about 300 MB that looks like a system's: 12,000 files, most
@@ -46,9 +48,7 @@ func bigLayer(b *testing.B) []byte {
 }
 
 func BenchmarkUnpack(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("owners need root")
-	}
+	need.Root(b) // owners
 	data := bigLayer(b)
 	diff := digest.FromBytes(data)
 	var zipped bytes.Buffer

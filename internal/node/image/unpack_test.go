@@ -18,13 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 func needRoot(t *testing.T) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("owners, devices and trusted attributes need root")
-	}
+	need.Root(t) // owners, devices and trusted attributes
 }
 
 // unpack applies a tar and returns its directory.

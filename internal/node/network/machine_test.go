@@ -19,15 +19,15 @@ import (
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // newMachine moves the test into a network namespace of its own, which plays a
 // machine: its real network is never touched. The thread ends with the test.
 func newMachine(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: makes network namespaces")
-	}
+	need.Root(t) // makes network namespaces
 	if test, ok := t.(*testing.T); ok {
 		test.Parallel() // each machine is alone
 	}

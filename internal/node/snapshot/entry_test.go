@@ -2,11 +2,11 @@ package snapshot
 
 import (
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 func TestAFilesystemsNameIsItsRecord(t *testing.T) {
@@ -31,9 +31,7 @@ func TestAFilesystemsNameIsItsRecord(t *testing.T) {
 }
 
 func TestANameThatIsTooLongForADirectory(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("overlays need root")
-	}
+	need.Root(t) // overlays
 	s, err := Open(Config{Root: t.TempDir()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

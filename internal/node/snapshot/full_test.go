@@ -14,12 +14,11 @@ import (
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 func TestAFullDiskLeavesRoomAgain(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a disk of its own needs root")
-	}
+	need.Root(t) // a disk of its own
 	dir := t.TempDir()
 	done := make(chan error)
 	go func() {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 var (
@@ -147,9 +149,7 @@ func writesThen(key string, err error) func(context.Context, string, []string) e
 }
 
 func TestAPowerCutBetweenAnyTwoWrites(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("overlays need root")
-	}
+	need.Root(t) // overlays
 	steps := 0
 	for over := false; !over; steps++ {
 		for _, loseNames := range []bool{false, true} {

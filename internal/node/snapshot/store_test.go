@@ -12,14 +12,13 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
 	"github.com/sampan-cloud/sampan/internal/node/snapshot/snapshottest"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // start opens the store in dir and runs it. end stops it without a goodbye.
 func start(t *testing.T, dir string) (s *snapshot.Store, end func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("overlays need root")
-	}
+	need.Root(t) // overlays
 	s, err := snapshot.Open(snapshot.Config{Root: dir}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatalf("Open: %v", err)

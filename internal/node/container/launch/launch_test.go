@@ -12,6 +12,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 var probe string // the program that containers here run
@@ -37,9 +39,7 @@ func TestMain(m *testing.M) {
 
 func needRoot(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("starting containers takes root")
-	}
+	need.Root(t) // starting containers
 }
 
 // image makes a layer that holds the probe.

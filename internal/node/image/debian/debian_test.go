@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // entry is what a test looks at in a layer.
@@ -238,9 +238,7 @@ func piped() net.Conn {
 
 // A mirror that cannot be reached is told at once, and by its name.
 func TestAMirrorOutOfReachIsNamed(t *testing.T) {
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		t.Skip("apt-get is not installed")
-	}
+	need.Command(t, "apt-get")
 	for _, key := range []string{"http_proxy", "https_proxy", "all_proxy"} {
 		t.Setenv(key, "")
 	}

@@ -12,14 +12,13 @@ import (
 	"testing"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // TestDebiansOwnPackagesRun builds images of real packages and runs them. It
 // needs root for chroot and Debian's archive.
 func TestDebiansOwnPackagesRun(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("chroot needs root")
-	}
+	need.Root(t) // chroot
 	if testing.Short() {
 		t.Skip("downloads packages")
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // deb is a package made for a test.
@@ -21,11 +23,7 @@ type deb struct {
 // sources file that leads to it.
 func archive(t *testing.T, debs ...deb) (sources string) {
 	t.Helper()
-	for _, tool := range []string{"apt-get", "dpkg-deb"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
+	need.Command(t, "apt-get", "dpkg-deb")
 	dir := t.TempDir()
 	var index strings.Builder
 	for _, d := range append(debs,

@@ -2,7 +2,6 @@ package snapshottest
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -10,15 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/node/snapshot"
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // Mounted mounts m as a container would see it and calls do with its root. It
 // happens in a mount namespace that ends with the call.
 func Mounted(t *testing.T, m snapshot.Mount, do func(root string) error) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting overlays needs root")
-	}
+	need.Root(t) // mounting overlays
 	at := t.TempDir()
 	done := make(chan error)
 	go func() {

@@ -8,15 +8,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 // layers makes an image of two layers with links, whiteouts and an opaque
 // directory.
 func layers(t *testing.T) FS {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("whiteouts are devices: needs root")
-	}
+	need.Root(t) // whiteouts are devices
 	top, low := t.TempDir(), t.TempDir()
 	write := func(layer, name, text string) {
 		path := filepath.Join(layer, name)

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sampan-cloud/sampan/test/need"
 )
 
 func TestMakeMissing(t *testing.T) {
@@ -52,9 +54,7 @@ func TestMakeMissing(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if os.Geteuid() != 0 {
-				t.Skip("attributes of overlay need root")
-			}
+			need.Root(t) // attributes of overlay
 			layer, to := t.TempDir(), t.TempDir()
 			if err := tt.image(layer); err != nil {
 				t.Fatal(err)
