@@ -52,7 +52,7 @@ func TestOneProcessAtATime(t *testing.T) {
 
 func TestRemovedSpaceIsFreedAfterARestartToo(t *testing.T) {
 	dir := t.TempDir()
-	s, end := start(t, dir)
+	_, end := start(t, dir)
 	end() // Run is over: what is removed now stays in the trash
 	s, err := snapshot.Open(snapshot.Config{Root: dir}, slog.New(slog.DiscardHandler))
 	if err != nil {

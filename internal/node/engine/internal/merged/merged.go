@@ -58,10 +58,14 @@ func (f FS) ReadFile(name string) ([]byte, error) {
 // Resolve follows name through the layers and returns where on the host the
 // file lies that the image shows there.
 func (f FS) Resolve(name string) (real string, info fs.FileInfo, err error) {
+	defer func() {
+		if err != nil {
+			real, info, err = "", nil, fmt.Errorf("%s in the image: %w", name, err)
+		}
+	}()
 	todo := split(name)
 	at, links := "", 0 // the directory reached so far, as the image names it
-	real, info, err = f.lookup(".")
-	for len(todo) > 0 && err == nil {
+	for len(todo) > 0 {
 		var part string
 		part, todo = todo[0], todo[1:]
 		if part == ".." {
@@ -71,15 +75,18 @@ func (f FS) Resolve(name string) (real string, info fs.FileInfo, err error) {
 			continue
 		}
 		next := path.Join(at, part)
-		real, info, err = f.lookup(next)
-		if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		found, its, err := f.lookup(next)
+		if err != nil {
+			return "", nil, err
+		}
+		if its.Mode()&fs.ModeSymlink == 0 {
 			at = next
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", nil, fmt.Errorf("%s in the image: too many symbolic links: %w", name, fs.ErrInvalid)
+			return "", nil, fmt.Errorf("too many symbolic links: %w", fs.ErrInvalid)
 		}
-		target, err := os.Readlink(real)
+		target, err := os.Readlink(found)
 		if err != nil {
 			return "", nil, err
 		}
@@ -87,13 +94,6 @@ func (f FS) Resolve(name string) (real string, info fs.FileInfo, err error) {
 			at = ""
 		}
 		todo = append(split(target), todo...)
-		real, info, err = f.lookup(orDot(at))
-		if err != nil {
-			return "", nil, err
-		}
-	}
-	if err != nil {
-		return "", nil, fmt.Errorf("%s in the image: %w", name, err)
 	}
 	return f.lookup(orDot(at))
 }
