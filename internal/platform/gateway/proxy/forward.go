@@ -24,7 +24,6 @@ type exchange struct {
 	in      *http.Request
 	backend *route.Backend
 	began   time.Time // when it was first sent to an endpoint
-	status  int       // of the backend's answer; zero is none yet
 	counted bool
 }
 
