@@ -1,3 +1,4 @@
-// Package docs checks that the guide says the same in both languages and that
-// its links lead somewhere.
+// Package docs checks what the documents say of themselves and of the code: that
+// both languages of the guide agree, that links lead somewhere, that decisions
+// have numbers of their own, and that what a promise is held by exists.
 package docs

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-const guide = "../../docs/guide"
+const guide = root + "/docs/guide"
 
 // blocks returns a page's command blocks and the number of its headings.
 func blocks(t *testing.T, path string) (code []string, headings int) {
@@ -59,7 +59,7 @@ func TestBothLanguagesOfTheGuideAgree(t *testing.T) {
 
 func TestLinksLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
-	err := filepath.WalkDir("../..", func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".md") {
 			return err
 		}
