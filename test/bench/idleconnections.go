@@ -118,7 +118,8 @@ func holdAll(ctx context.Context, w *peer.Web, all []*peer.Proxy, each int) (mem
 		}
 	}()
 	for i, p := range all {
-		release, err := w.Hold(ctx, p.Addr, each, i+1)
+		// From other addresses than before, whose ports may not be free yet.
+		release, err := w.Hold(ctx, p.Addr, each, 100+i)
 		if err != nil {
 			return 0, err
 		}

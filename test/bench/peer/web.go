@@ -1,9 +1,9 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -197,7 +197,7 @@ func (w *Web) Hold(ctx context.Context, addr string, connections, number int) (r
 	}
 	var holding string
 	if _, err := fmt.Fscan(stdout, &holding); err != nil {
-		return nil, errors.Join(err, end())
+		return nil, cmp.Or(end(), err) // it says why it has ended
 	}
 	return end, nil
 }
