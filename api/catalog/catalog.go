@@ -1,4 +1,4 @@
-// Package catalog is what the registry of services speaks: JSON over the
+// Package catalog is how services outside the cluster are registered: JSON over the
 // Kubernetes API server's own address, with its authentication and its roles
 // (group catalog.sampan.dev, resources services, services/instances and
 // services/heartbeats).

@@ -124,7 +124,7 @@ type ACME struct {
 	CA        string `yaml:"ca"`        // file with certificates to trust the directory by
 }
 
-// Catalog configures the registry of services of processes outside the cluster.
+// Catalog configures the services of processes outside the cluster.
 type Catalog struct {
 	Enabled bool `yaml:"enabled"`
 }

@@ -44,7 +44,7 @@ func (d *daemon) parts() ([]run.Part, error) {
 	}, d.catalogParts(), apps), nil
 }
 
-// catalogParts is the registry of services of processes outside the cluster.
+// catalogParts is the catalog of services of processes outside the cluster.
 func (d *daemon) catalogParts() []run.Part {
 	if !d.set.Catalog.Enabled {
 		return nil

@@ -11,7 +11,8 @@ import (
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 )
 
-// translate puts the words that cobra itself prints into the user's language.
+// translate puts the words that cobra and pflag themselves print into the user's
+// language.
 func (a *app) translate(c *cobra.Command) {
 	c.SetUsageTemplate(a.text.get("usage.template"))
 	c.CompletionOptions.DisableDefaultCmd = true // ours speaks the user's language
@@ -20,6 +21,30 @@ func (a *app) translate(c *cobra.Command) {
 		if sub.Name() == "help" {
 			sub.Short = a.text.get("help.short")
 		}
+	}
+	a.translateFlags(c)
+}
+
+// translateFlags does so for the flags of a command and of those below it.
+func (a *app) translateFlags(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true // the template has the word for them
+	if !c.DisableFlagParsing {
+		c.Flags().BoolP("help", "h", false, a.text.get("help.flag"))
+	}
+	c.Flags().VisitAll(a.sayDefault)
+	c.PersistentFlags().VisitAll(a.sayDefault)
+	for _, sub := range c.Commands() {
+		a.translateFlags(sub)
+	}
+}
+
+// sayDefault has a flag's help say what it is without the flag, where pflag
+// would add that in English.
+func (a *app) sayDefault(f *pflag.Flag) {
+	unsaid := map[string]string{"bool": "false", "int": "0", "duration": "0s", "string": "", "stringArray": "[]", "stringSlice": "[]"}
+	if zero, known := unsaid[f.Value.Type()]; known && f.DefValue != zero {
+		f.Usage += a.text.get("flag.default", f.DefValue)
+		f.DefValue = zero
 	}
 }
 

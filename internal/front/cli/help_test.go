@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 )
 
 func TestAMisspeltWordIsNoSuccess(t *testing.T) {
@@ -31,6 +34,29 @@ func TestACommandThatHoldsOthersShowsThem(t *testing.T) {
 	code, out, errOut := typed(t, town(), "zh", "", "app", "config")
 	if code != 0 || !strings.Contains(out, "rollback") || strings.Contains(out, "Usage") {
 		t.Errorf("exit code %d, %q %q; want the help in Chinese", code, out, errOut)
+	}
+}
+
+func TestHelpIsInOneLanguage(t *testing.T) {
+	english := regexp.MustCompile(`default |help for|\[flags\]|[Ff]lags:|Usage|[Cc]ommands:|Examples`)
+	a := &app{Env: Env{Getenv: func(string) string { return "" }}, text: load("zh")}
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		if said := english.FindString(c.UsageString()); said != "" {
+			t.Errorf("the Chinese help of %s says %q", c.CommandPath(), said)
+		}
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+	}
+	look(a.root())
+}
+
+func TestHelpSaysWhatIsSoWithoutAFlag(t *testing.T) {
+	for lang, want := range map[string]string{"en": "(default bridge)\n", "zh": "（默认 bridge）\n"} {
+		if _, out, _ := typed(t, town(), lang, "", "run", "--help"); strings.Count(out, want) != 1 {
+			t.Errorf("%s: %s\nwant %q once", lang, out, want)
+		}
 	}
 }
 

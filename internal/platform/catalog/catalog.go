@@ -43,7 +43,7 @@ type Config struct {
 	ServiceCIDR netip.Prefix
 }
 
-// Catalog is the registry of services of a cloud. It is a run.Service, and the
+// Catalog is the registered services of a cloud. It is a run.Service, and the
 // handler of the API group.
 type Catalog struct {
 	cfg   Config
