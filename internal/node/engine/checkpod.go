@@ -18,6 +18,8 @@ func (e *Engine) checkPod(cfg *PodConfig) error {
 		return fmt.Errorf("pod: metadata.name is empty: %w", fault.Invalid)
 	case cfg.Net == ModeTarget || cfg.IPC == ModeTarget || cfg.IPC == ModeContainer:
 		return fmt.Errorf("pod: namespace_options: mode not possible for a pod's network or IPC: %w", fault.Invalid)
+	case cfg.PID == ModeTarget:
+		return fmt.Errorf("pod: namespace_options.pid: a pod has no target: %w", fault.Invalid)
 	case cfg.PID == ModePod && len(e.cfg.Pause) == 0:
 		return fmt.Errorf("pod: namespace_options.pid: no pause program is configured: %w", fault.Precondition)
 	case len(cfg.Hostname) > 64:
@@ -26,8 +28,12 @@ func (e *Engine) checkPod(cfg *PodConfig) error {
 		return fmt.Errorf("pod: hostname %q has characters that no host name has: %w", cfg.Hostname, fault.Invalid)
 	case cfg.LogDir != "" && !filepath.IsAbs(cfg.LogDir):
 		return fmt.Errorf("pod: log_directory %q is not absolute: %w", cfg.LogDir, fault.Invalid)
-	case slices.Contains(strings.Split(cfg.CgroupParent, "/"), ".."):
-		return fmt.Errorf("pod: cgroup_parent %q leads upwards: %w", cfg.CgroupParent, fault.Invalid)
+	}
+	if err := checkPath("log_directory", cfg.LogDir); err != nil {
+		return fmt.Errorf("pod: %w", err)
+	}
+	if err := checkCgroupParent(cfg.CgroupParent); err != nil {
+		return fmt.Errorf("pod: %w", err)
 	}
 	if err := e.checkHandler(cfg.Handler); err != nil {
 		return err

@@ -53,10 +53,12 @@ type Security struct {
 	PID    Mode   `json:"pid,omitempty"`
 	Target string `json:"target,omitempty"` // container whose processes ModeTarget shares
 
-	// HostNetwork and HostIPC say that the container expects the host's; which it
-	// gets is the pod's matter.
-	HostNetwork bool `json:"hostNetwork,omitempty"`
-	HostIPC     bool `json:"hostIPC,omitempty"`
+	// User, HostUsers, HostNetwork and HostIPC say what the container expects;
+	// which it gets is the pod's matter.
+	User        *UserNamespace `json:"user,omitempty"`
+	HostUsers   bool           `json:"hostUsers,omitempty"`
+	HostNetwork bool           `json:"hostNetwork,omitempty"`
+	HostIPC     bool           `json:"hostIPC,omitempty"`
 
 	UID          *int64  `json:"uid,omitempty"`
 	GID          *int64  `json:"gid,omitempty"`

@@ -101,7 +101,7 @@ func (e *Engine) makeContainer(ctx context.Context, pod *Pod, rec *Container, im
 	}
 	if rec.LogPath != "" {
 		if err := os.MkdirAll(filepath.Dir(rec.LogPath), 0o755); err != nil {
-			return nil, fmt.Errorf("log directory: %w", err)
+			return nil, fmt.Errorf("log_path: %w", ofPath(err))
 		}
 	}
 	return &spec, e.records.newContainer(rec, &spec)

@@ -60,7 +60,7 @@ func (e *Engine) makePod(ctx context.Context, rec *Pod) error {
 	cfg := &rec.Config
 	if cfg.LogDir != "" {
 		if err := os.MkdirAll(cfg.LogDir, 0o755); err != nil {
-			return fmt.Errorf("log directory: %w", err)
+			return fmt.Errorf("log_directory: %w", ofPath(err))
 		}
 	}
 	if err := e.joinPod(ctx, rec); err != nil {

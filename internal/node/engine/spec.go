@@ -75,6 +75,8 @@ func (b *builder) check(context.Context) error {
 		return fmt.Errorf("security_context.namespace_options.target_id with pid %s: %w", s.PID, fault.Invalid)
 	case s.PID == ModeNode && b.pod.Config.User != nil:
 		return fmt.Errorf("security_context.namespace_options.pid is the node's, which a pod with userns_options cannot share: %w", fault.Invalid)
+	case s.User != nil && !sameUsers(s.User, b.pod.Config.User), s.HostUsers && b.pod.Config.User != nil:
+		return fmt.Errorf("security_context.namespace_options.userns_options are not the pod's: %w", fault.Invalid)
 	case s.HostNetwork && b.pod.Config.Net != ModeNode:
 		return fmt.Errorf("security_context.namespace_options.network is the node's, but the pod's is its own: %w", fault.Invalid)
 	case s.HostIPC && b.pod.Config.IPC != ModeNode:
@@ -84,6 +86,9 @@ func (b *builder) check(context.Context) error {
 		for i, p := range paths {
 			if !path.IsAbs(p) {
 				return fmt.Errorf("security_context.%s[%d]: %q is not absolute: %w", field, i, p, fault.Invalid)
+			}
+			if err := checkPath(fmt.Sprintf("security_context.%s[%d]", field, i), p); err != nil {
+				return err
 			}
 		}
 	}
@@ -97,6 +102,12 @@ func checkPaths(cfg *ContainerConfig) error {
 		return fmt.Errorf("working_dir %q is not absolute: %w", cfg.Dir, fault.Invalid)
 	case cfg.Log != "" && !filepath.IsLocal(cfg.Log):
 		return fmt.Errorf("log_path %q leads out of the pod's log_directory: %w", cfg.Log, fault.Invalid)
+	}
+	if err := checkPath("working_dir", cfg.Dir); err != nil {
+		return err
+	}
+	if err := checkPath("log_path", cfg.Log); err != nil {
+		return err
 	}
 	seen := map[string]*Mount{}
 	for i := range cfg.Mounts {

@@ -119,7 +119,10 @@ func checkMount(m *Mount) error {
 	case m.Image == "" && !m.Tmpfs && !filepath.IsAbs(m.Source):
 		return fmt.Errorf("host_path %q is not absolute: %w", m.Source, fault.Invalid)
 	}
-	return nil
+	if err := checkPath("container_path", m.Target); err != nil {
+		return err
+	}
+	return checkPath("host_path", m.Source)
 }
 
 // mapOwners lets a mount show its owners as the request wants it.
@@ -154,12 +157,12 @@ func (b *builder) mountHost(m *Mount) error {
 	source, err := filepath.EvalSymlinks(m.Source)
 	if os.IsNotExist(err) {
 		if err := os.MkdirAll(m.Source, 0o755); err != nil {
-			return fmt.Errorf("host_path: %w", err)
+			return fmt.Errorf("host_path: %w", ofPath(err))
 		}
 		source, err = filepath.EvalSymlinks(m.Source)
 	}
 	if err != nil {
-		return fmt.Errorf("host_path: %w", err)
+		return fmt.Errorf("host_path: %w", ofPath(err))
 	}
 	options := []string{"rbind"}
 	switch m.Propagation {

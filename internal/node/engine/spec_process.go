@@ -135,6 +135,9 @@ func (b *builder) user(context.Context) error {
 	if !s.StrictGroups {
 		groups = appendNew(groups, u.Groups...)
 	}
+	if len(s.Groups) > maxGroups {
+		return fmt.Errorf("security_context.supplemental_groups: %d are more than the kernel's %d: %w", len(s.Groups), maxGroups, fault.Invalid)
+	}
 	for i, g := range s.Groups {
 		if err := checkID(fmt.Sprintf("security_context.supplemental_groups[%d]", i), g); err != nil {
 			return err
@@ -163,6 +166,9 @@ func (b *builder) setHome(home string) {
 	}
 	b.spec.Process.Env = append(b.spec.Process.Env, "HOME="+home)
 }
+
+// maxGroups is how many the kernel lets a process be in.
+const maxGroups = 65536
 
 func checkID(field string, id int64) error {
 	// The largest value means "none" to the kernel.

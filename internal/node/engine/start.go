@@ -2,9 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
 	"github.com/sampan-cloud/sampan/internal/node/container"
@@ -49,6 +52,9 @@ func (e *Engine) StartContainer(ctx context.Context, owner, id string) error {
 	}
 	c.spec = nil // a container is started once
 	if err != nil {
+		if r := rec.Config.Resources; r != nil && r.Memory > 0 && errors.Is(err, unix.ENOMEM) {
+			err = fmt.Errorf("resources.memory_limit_in_bytes: %d are too few to start in: %w: %w", r.Memory, fault.Precondition, err)
+		}
 		e.startFailed(c, err)
 		return err // it names the container and the step
 	}

@@ -21,7 +21,7 @@ func checkSysctls(cfg *PodConfig) error {
 		// Both net.ipv4.x and net/ipv4/x are in use.
 		name := strings.ReplaceAll(name, "/", ".")
 		switch {
-		case strings.ContainsRune(value, 0) || strings.Contains(name, ".."):
+		case strings.ContainsAny(value, "\x00\n") || strings.Contains(name, ".."):
 			return fmt.Errorf("pod: sysctls: %q: %w", name, fault.Invalid)
 		case strings.HasPrefix(name, "net."):
 			if cfg.Net == ModeNode || cfg.Net == ModeContainer {

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -50,6 +51,11 @@ func (e *Engine) checkUser(cfg *PodConfig) error {
 		return fmt.Errorf("pod: namespace_options.userns_options: %w", err)
 	}
 	return nil
+}
+
+// sameUsers tells whether a container asks for the pod's own users.
+func sameUsers(a, b *UserNamespace) bool {
+	return b != nil && slices.Equal(a.UIDs, b.UIDs) && slices.Equal(a.GIDs, b.GIDs)
 }
 
 // checkMappings returns an error that continues the field's name.

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/sampan-cloud/sampan/internal/base/fault"
@@ -135,6 +136,20 @@ var life = map[string]func(*testing.T, *Node){
 			}
 			if all, _ := n.List(t.Context()); len(all) != 0 {
 				t.Errorf("%s: List = %v, want none", name, all)
+			}
+		}
+	},
+	"what cannot be is the request's mistake": func(t *testing.T, n *Node) {
+		for name, change := range map[string]func(*container.Spec){
+			"a directory for a log": func(s *container.Spec) { s.Log = t.TempDir() },
+			"a directory over a file": func(s *container.Spec) {
+				s.OCI.Mounts = append(s.OCI.Mounts, specs.Mount{Destination: "/bin/data", Source: t.TempDir(), Type: "bind", Options: []string{"rbind"}})
+			},
+		} {
+			spec := n.Spec("exit", "0")
+			change(&spec)
+			if _, err := n.Runtime.Start(t.Context(), spec); fault.Of(err) != fault.Invalid {
+				t.Errorf("%s: Start = %v, want %v", name, err, fault.Invalid)
 			}
 		}
 	},

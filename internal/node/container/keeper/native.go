@@ -81,13 +81,23 @@ func describe(err error) error {
 	switch {
 	case errors.As(err, &kind):
 		answer.Kind = string(kind)
+	case wrong(err):
+		answer.Kind = wire.Invalid
 	case !isStep:
-	case step.Step == "exec", errors.Is(step.Errno, fs.ErrNotExist), step.Errno == unix.ENOTDIR:
+	case step.Step == "exec", errors.Is(step.Errno, fs.ErrNotExist),
+		step.Step == "mount" && step.Errno == unix.EINVAL: // a directory over a file, or the other way round
 		answer.Kind = wire.Invalid
 	case step.Errno == unix.ENOSYS, step.Errno == unix.EOPNOTSUPP:
 		answer.Kind = wire.Unsupported
 	}
 	return answer
+}
+
+// wrong tells whether the kernel was asked for what no container can have: a path
+// that leads nowhere, arguments beyond what a program can be given.
+func wrong(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.E2BIG},
+		func(errno error) bool { return errors.Is(err, errno) })
 }
 
 // fileList are descriptors as files, for those who want them so.

@@ -68,7 +68,7 @@ func (k *Keeper) startBox(req wire.Start, joins []int) (*box, error) {
 		Aside:       req.Aside,
 	})
 	if err != nil {
-		return nil, err
+		return nil, describe(err)
 	}
 	if err := b.prepare(); err != nil {
 		b.discard()

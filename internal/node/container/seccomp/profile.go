@@ -59,7 +59,7 @@ type condition struct {
 // capabilities are settled with caps, the container's bounding set. A field that
 // does not exist is refused: a rule that is silently not there is a hole.
 func LoadProfile(path string, caps []string) (*specs.LinuxSeccomp, error) {
-	text, err := os.ReadFile(path)
+	text, err := readProfile(path)
 	if err != nil {
 		return nil, fmt.Errorf("seccomp profile: %w", err)
 	}
@@ -68,6 +68,30 @@ func LoadProfile(path string, caps []string) (*specs.LinuxSeccomp, error) {
 		return nil, fmt.Errorf("seccomp profile %s: %w", path, err)
 	}
 	return policy, nil
+}
+
+// maxProfile is far beyond what a filter can hold: a kernel takes 4096
+// instructions.
+const maxProfile = 4 << 20
+
+// readProfile reads a file and nothing else: a pipe would never end, nor would a
+// device.
+func readProfile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file: %w", path, fault.Invalid)
+	case info.Size() > maxProfile:
+		return nil, fmt.Errorf("%s has %d bytes, more than %d: %w", path, info.Size(), maxProfile, fault.Invalid)
+	}
+	return io.ReadAll(io.LimitReader(f, maxProfile))
 }
 
 func parseProfile(text []byte, caps []string) (*specs.LinuxSeccomp, error) {

@@ -2,6 +2,7 @@ package cri
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -80,6 +81,14 @@ func checkProfile(field string, p *runtime.SecurityProfile) error {
 		return fmt.Errorf("%s.localhost_ref is empty: %w", field, fault.Invalid)
 	case !local && p.GetLocalhostRef() != "":
 		return fmt.Errorf("%s.localhost_ref with profile_type %s: %w", field, p.GetProfileType(), fault.Invalid)
+	}
+	return nil
+}
+
+// checkID refuses what is no user or group; the kernel reads the largest as none.
+func checkID(field string, id int64) error {
+	if id < 0 || id >= math.MaxUint32 {
+		return fmt.Errorf("%s: %d is not between 0 and %d: %w", field, id, uint32(math.MaxUint32-1), fault.Invalid)
 	}
 	return nil
 }

@@ -27,6 +27,10 @@ func containerConfig(c *runtime.ContainerConfig) (engine.ContainerConfig, error)
 	if err := checkProfile("security_context.apparmor", sec.GetApparmor()); err != nil {
 		return engine.ContainerConfig{}, err
 	}
+	user, err := userNamespace(sec.GetNamespaceOptions().GetUsernsOptions())
+	if err != nil {
+		return engine.ContainerConfig{}, fmt.Errorf("security_context.%w", err)
+	}
 	cfg := engine.ContainerConfig{
 		Name: meta.GetName(), Attempt: meta.GetAttempt(),
 		Image: img.GetImage(), UserImage: img.GetUserSpecifiedImage(), ImageAnnotations: img.GetAnnotations(),
@@ -36,6 +40,7 @@ func containerConfig(c *runtime.ContainerConfig) (engine.ContainerConfig, error)
 		Resources: resources(c.GetLinux().GetResources()),
 		Security:  security(sec),
 	}
+	cfg.Security.User = user
 	if sig := c.GetStopSignal(); sig != runtime.Signal_RUNTIME_DEFAULT {
 		cfg.StopSignal = signalName(sig)
 	}
@@ -72,6 +77,7 @@ func security(s *runtime.LinuxContainerSecurityContext) engine.Security {
 	if ns := s.GetNamespaceOptions(); ns != nil {
 		sec.PID = mode(ns.GetPid())
 		sec.HostNetwork = ns.GetNetwork() == runtime.NamespaceMode_NODE
+		sec.HostUsers = ns.GetUsernsOptions() != nil && ns.GetUsernsOptions().GetMode() == runtime.NamespaceMode_NODE
 		sec.HostIPC = ns.GetIpc() == runtime.NamespaceMode_NODE
 	}
 	if s.GetRunAsUser() != nil {

@@ -29,7 +29,8 @@ func codeOf(k fault.Kind) codes.Code {
 		return codes.Unauthenticated
 	case fault.Forbidden:
 		return codes.PermissionDenied
-	case fault.Precondition:
+	case fault.Precondition, fault.Unsupported:
+		// Unimplemented would say that there is no such call: clients stop asking.
 		return codes.FailedPrecondition
 	case fault.Exhausted:
 		return codes.ResourceExhausted
@@ -41,8 +42,6 @@ func codeOf(k fault.Kind) codes.Code {
 		return codes.Canceled
 	case fault.Corrupt:
 		return codes.DataLoss
-	case fault.Unsupported:
-		return codes.Unimplemented
 	}
 	return codes.Unknown
 }

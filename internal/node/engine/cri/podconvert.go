@@ -76,6 +76,17 @@ func checkSandbox(c *runtime.PodSandboxConfig) error {
 	case sec.GetNamespaceOptions().GetTargetId() != "":
 		return fmt.Errorf("linux.security_context.namespace_options.target_id: a pod has no target: %w", fault.Invalid)
 	}
+	for i, g := range sec.GetSupplementalGroups() {
+		if err := checkID(fmt.Sprintf("linux.security_context.supplemental_groups[%d]", i), g); err != nil {
+			return err
+		}
+	}
+	if err := checkID("linux.security_context.run_as_user", sec.GetRunAsUser().GetValue()); err != nil {
+		return err
+	}
+	if err := checkID("linux.security_context.run_as_group", sec.GetRunAsGroup().GetValue()); err != nil {
+		return err
+	}
 	if err := checkProfile("linux.security_context.seccomp", sec.GetSeccomp()); err != nil {
 		return err
 	}
@@ -107,7 +118,13 @@ func modeBack(m engine.Mode) runtime.NamespaceMode {
 }
 
 func userNamespace(u *runtime.UserNamespace) (*engine.UserNamespace, error) {
-	if u == nil || u.GetMode() == runtime.NamespaceMode_NODE {
+	if u == nil {
+		return nil, nil
+	}
+	if u.GetMode() == runtime.NamespaceMode_NODE {
+		if len(u.GetUids())+len(u.GetGids()) > 0 {
+			return nil, fmt.Errorf("namespace_options.userns_options.mode NODE with mappings: %w", fault.Invalid)
+		}
 		return nil, nil
 	}
 	if u.GetMode() != runtime.NamespaceMode_POD {

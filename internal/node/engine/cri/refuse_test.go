@@ -151,13 +151,27 @@ func TestPodsThatAreRefused(t *testing.T) {
 		change func(c *runtime.PodSandboxConfig)
 		field  string
 	}{
-		"no metadata":              {func(c *runtime.PodSandboxConfig) { c.Metadata = nil }, "metadata"},
-		"no name":                  {func(c *runtime.PodSandboxConfig) { c.Metadata.Name = "" }, "metadata.name"},
-		"a host name of two lines": {func(c *runtime.PodSandboxConfig) { c.Hostname = "a\nb" }, "hostname"},
-		"a host name with a slash": {func(c *runtime.PodSandboxConfig) { c.Hostname = "../a" }, "hostname"},
-		"a relative log directory": {func(c *runtime.PodSandboxConfig) { c.LogDirectory = "logs" }, "log_directory"},
-		"a cgroup above":           {func(c *runtime.PodSandboxConfig) { linux(c).CgroupParent = "/a/../.." }, "cgroup_parent"},
-		"a server that is a name":  {func(c *runtime.PodSandboxConfig) { c.DnsConfig = &runtime.DNSConfig{Servers: []string{"dns"}} }, "dns_config.servers[0]"},
+		"no metadata":                    {func(c *runtime.PodSandboxConfig) { c.Metadata = nil }, "metadata"},
+		"no name":                        {func(c *runtime.PodSandboxConfig) { c.Metadata.Name = "" }, "metadata.name"},
+		"a host name of two lines":       {func(c *runtime.PodSandboxConfig) { c.Hostname = "a\nb" }, "hostname"},
+		"a host name with a slash":       {func(c *runtime.PodSandboxConfig) { c.Hostname = "../a" }, "hostname"},
+		"a relative log directory":       {func(c *runtime.PodSandboxConfig) { c.LogDirectory = "logs" }, "log_directory"},
+		"a file for a log directory":     {func(c *runtime.PodSandboxConfig) { c.LogDirectory = "/etc/passwd" }, "log_directory"},
+		"a log directory without an end": {func(c *runtime.PodSandboxConfig) { c.LogDirectory = strings.Repeat("/a", 3000) }, "log_directory"},
+		"a cgroup with a name too long":  {func(c *runtime.PodSandboxConfig) { linux(c).CgroupParent = "/" + strings.Repeat("a", 300) }, "cgroup_parent"},
+		"a cgroup of two lines":          {func(c *runtime.PodSandboxConfig) { linux(c).CgroupParent = "/a\nb" }, "cgroup_parent"},
+		"a sysctl of two lines":          {func(c *runtime.PodSandboxConfig) { linux(c).Sysctls = map[string]string{"net.ipv4.ip_forward": "1\n0"} }, "sysctls"},
+		"another's processes": {func(c *runtime.PodSandboxConfig) {
+			linux(c).SecurityContext.NamespaceOptions.Pid = runtime.NamespaceMode_TARGET
+		}, "namespace_options.pid"},
+		"a user below zero":       {func(c *runtime.PodSandboxConfig) { linux(c).SecurityContext.RunAsUser = &runtime.Int64Value{Value: -1} }, "run_as_user"},
+		"a group beyond the last": {func(c *runtime.PodSandboxConfig) { linux(c).SecurityContext.SupplementalGroups = []int64{1 << 40} }, "supplemental_groups[0]"},
+		"the node's users, mapped": {func(c *runtime.PodSandboxConfig) {
+			users(c, &runtime.IDMapping{HostId: 1 << 16, Length: 1 << 16})
+			c.Linux.SecurityContext.NamespaceOptions.UsernsOptions.Mode = runtime.NamespaceMode_NODE
+		}, "userns_options.mode"},
+		"a cgroup above":          {func(c *runtime.PodSandboxConfig) { linux(c).CgroupParent = "/a/../.." }, "cgroup_parent"},
+		"a server that is a name": {func(c *runtime.PodSandboxConfig) { c.DnsConfig = &runtime.DNSConfig{Servers: []string{"dns"}} }, "dns_config.servers[0]"},
 		"a search with a line end": {func(c *runtime.PodSandboxConfig) {
 			c.DnsConfig = &runtime.DNSConfig{Searches: []string{"a\nnameserver 1.2.3.4"}}
 		}, "dns_config.searches[0]"},

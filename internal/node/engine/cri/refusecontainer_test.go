@@ -1,6 +1,7 @@
 package cri_test
 
 import (
+	"strings"
 	"testing"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -22,27 +23,40 @@ func TestContainersThatAreRefused(t *testing.T) {
 		return func(c *runtime.ContainerConfig) { c.Mounts = m }
 	}
 	ids := []*runtime.IDMapping{{HostId: 1 << 16, Length: 1 << 16}}
+	long := strings.Repeat("/a", 3000)
 	for name, tt := range map[string]struct {
 		change func(c *runtime.ContainerConfig)
 		field  string
 	}{
-		"no metadata":               {func(c *runtime.ContainerConfig) { c.Metadata = nil }, "metadata"},
-		"no name":                   {func(c *runtime.ContainerConfig) { c.Metadata.Name = "" }, "metadata.name"},
-		"no image":                  {func(c *runtime.ContainerConfig) { c.Image = nil }, "image"},
-		"an empty program":          {func(c *runtime.ContainerConfig) { c.Command = []string{""} }, "command[0]"},
-		"a relative directory":      {func(c *runtime.ContainerConfig) { c.WorkingDir = "srv" }, "working_dir"},
-		"a log elsewhere":           {func(c *runtime.ContainerConfig) { c.LogPath = "../../etc/passwd" }, "log_path"},
-		"an absolute log":           {func(c *runtime.ContainerConfig) { c.LogPath = "/etc/passwd" }, "log_path"},
-		"a variable without a name": {func(c *runtime.ContainerConfig) { c.Envs = []*runtime.KeyValue{{}} }, "envs[0]"},
-		"a variable with two names": {func(c *runtime.ContainerConfig) { c.Envs = []*runtime.KeyValue{{Key: "A=B"}} }, "envs[0].key"},
-		"a relative target":         {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "m"}), "container_path"},
-		"a relative source":         {mounts(&runtime.Mount{HostPath: "tmp", ContainerPath: "/m"}), "host_path"},
-		"neither source nor image":  {mounts(&runtime.Mount{ContainerPath: "/m"}), "host_path"},
-		"two mounts at a place":     {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m"}, &runtime.Mount{HostPath: "/var", ContainerPath: "/m/"}), "mounts[1].container_path"},
-		"recursive but writable":    {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m", RecursiveReadOnly: true}), "recursive_read_only"},
-		"recursive but shared":      {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m", Readonly: true, RecursiveReadOnly: true, Propagation: runtime.MountPropagation_PROPAGATION_BIDIRECTIONAL}), "recursive_read_only"},
-		"an image to write to":      {mounts(&runtime.Mount{Image: &runtime.ImageSpec{Image: "web:1"}, ContainerPath: "/m"}), "readonly"},
-		"owners mapped for nobody":  {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m", UidMappings: ids, GidMappings: ids}), "uidMappings"},
+		"no metadata":                   {func(c *runtime.ContainerConfig) { c.Metadata = nil }, "metadata"},
+		"no name":                       {func(c *runtime.ContainerConfig) { c.Metadata.Name = "" }, "metadata.name"},
+		"no image":                      {func(c *runtime.ContainerConfig) { c.Image = nil }, "image"},
+		"an empty program":              {func(c *runtime.ContainerConfig) { c.Command = []string{""} }, "command[0]"},
+		"a relative directory":          {func(c *runtime.ContainerConfig) { c.WorkingDir = "srv" }, "working_dir"},
+		"a log elsewhere":               {func(c *runtime.ContainerConfig) { c.LogPath = "../../etc/passwd" }, "log_path"},
+		"an absolute log":               {func(c *runtime.ContainerConfig) { c.LogPath = "/etc/passwd" }, "log_path"},
+		"a variable without a name":     {func(c *runtime.ContainerConfig) { c.Envs = []*runtime.KeyValue{{}} }, "envs[0]"},
+		"a variable with two names":     {func(c *runtime.ContainerConfig) { c.Envs = []*runtime.KeyValue{{Key: "A=B"}} }, "envs[0].key"},
+		"a relative target":             {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "m"}), "container_path"},
+		"a relative source":             {mounts(&runtime.Mount{HostPath: "tmp", ContainerPath: "/m"}), "host_path"},
+		"neither source nor image":      {mounts(&runtime.Mount{ContainerPath: "/m"}), "host_path"},
+		"two mounts at a place":         {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m"}, &runtime.Mount{HostPath: "/var", ContainerPath: "/m/"}), "mounts[1].container_path"},
+		"recursive but writable":        {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m", RecursiveReadOnly: true}), "recursive_read_only"},
+		"recursive but shared":          {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m", Readonly: true, RecursiveReadOnly: true, Propagation: runtime.MountPropagation_PROPAGATION_BIDIRECTIONAL}), "recursive_read_only"},
+		"an image to write to":          {mounts(&runtime.Mount{Image: &runtime.ImageSpec{Image: "web:1"}, ContainerPath: "/m"}), "readonly"},
+		"a source behind a file":        {mounts(&runtime.Mount{HostPath: "/etc/passwd/x", ContainerPath: "/m"}), "host_path"},
+		"a target without an end":       {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: long}), "container_path"},
+		"a directory without an end":    {func(c *runtime.ContainerConfig) { c.WorkingDir = long }, "working_dir"},
+		"a log without an end":          {func(c *runtime.ContainerConfig) { c.LogPath = long[1:] }, "log_path"},
+		"a path too long to mask":       {func(c *runtime.ContainerConfig) { sec(c).MaskedPaths = []string{long} }, "masked_paths[0]"},
+		"more groups than there can be": {func(c *runtime.ContainerConfig) { sec(c).SupplementalGroups = make([]int64, 65537) }, "supplemental_groups"},
+		"users that the pod does not have": {func(c *runtime.ContainerConfig) {
+			sec(c).NamespaceOptions.UsernsOptions = &runtime.UserNamespace{Uids: ids, Gids: ids}
+		}, "userns_options"},
+		"a profile without an end": {func(c *runtime.ContainerConfig) {
+			sec(c).Seccomp = &runtime.SecurityProfile{ProfileType: runtime.SecurityProfile_Localhost, LocalhostRef: "/dev/zero"}
+		}, "seccomp"},
+		"owners mapped for nobody": {mounts(&runtime.Mount{HostPath: "/tmp", ContainerPath: "/m", UidMappings: ids, GidMappings: ids}), "uidMappings"},
 		"a device that is none": {func(c *runtime.ContainerConfig) {
 			c.Devices = []*runtime.Device{{HostPath: "/etc/passwd", ContainerPath: "/dev/x", Permissions: "r"}}
 		}, "devices[0]"},
