@@ -1,9 +1,10 @@
 // Package gateway gives every app a name, a certificate and a route.
 //
-// It obeys Gateway API objects and Ingresses: gateway/watch learns of them,
-// gateway/translate makes a routing table of them, gateway/proxy sends requests
-// by it, and gateway/server is Caddy around that, which listens, speaks TLS and
-// HTTP/1.1, 2 and 3, and gets public certificates.
+// It obeys Gateway API objects and Ingresses: gateway/watch learns of them and
+// gateway/translate makes a routing table of them. gateway/server listens: plain
+// HTTP/1.1 goes straight to gateway/proxy, which sends requests by the table, and
+// whatever else is HTTP gets there through Caddy, which speaks TLS and HTTP/2 and
+// 3. gateway/stream carries what is not HTTP.
 //
 // This package holds the settings and the manifests that put the gateway into a
 // cluster; the daemon links that. Caddy is linked by sampan-edge only.

@@ -29,46 +29,44 @@ func merge(have, want []metav1.Condition) []metav1.Condition {
 // mergeParents replaces what this gateway has said of a route's parents, and
 // leaves what others have.
 func mergeParents(s *gw.RouteStatus, want []gw.RouteParentStatus) (changed bool) {
-	have, out := s.Parents, []gw.RouteParentStatus{}
-	for _, h := range have {
-		if h.ControllerName != gateway.Controller {
-			out = append(out, h)
-		}
-	}
-	for _, p := range want {
-		var before []metav1.Condition
-		for _, h := range have {
-			if h.ControllerName == gateway.Controller && equality.Semantic.DeepEqual(h.ParentRef, p.ParentRef) {
-				before = h.Conditions
-			}
-		}
-		p.Conditions = merge(before, p.Conditions)
-		out = append(out, p)
-	}
-	s.Parents = out
-	return !equality.Semantic.DeepEqual(have, out)
+	return mergeOurs(&s.Parents, want, func(p *gw.RouteParentStatus) said {
+		return said{p.ControllerName, p.ParentRef, &p.Conditions}
+	})
 }
 
-// mergeAncestors replaces what this gateway has said of a policy, and leaves
-// what others have.
+// mergeAncestors does so for a policy.
 func mergeAncestors(s *gw.PolicyStatus, want []gw.PolicyAncestorStatus) (changed bool) {
-	have, out := s.Ancestors, []gw.PolicyAncestorStatus{}
+	return mergeOurs(&s.Ancestors, want, func(a *gw.PolicyAncestorStatus) said {
+		return said{a.ControllerName, a.AncestorRef, &a.Conditions}
+	})
+}
+
+// said is what one controller says of an object at one of its parents.
+type said struct {
+	by         gw.GatewayController
+	at         gw.ParentReference
+	conditions *[]metav1.Condition
+}
+
+func mergeOurs[T any](list *[]T, want []T, of func(*T) said) (changed bool) {
+	have, out := *list, []T{}
 	for _, h := range have {
-		if h.ControllerName != gateway.Controller {
+		if of(&h).by != gateway.Controller {
 			out = append(out, h)
 		}
 	}
-	for _, a := range want {
+	for _, w := range want {
+		now := of(&w)
 		var before []metav1.Condition
 		for _, h := range have {
-			if h.ControllerName == gateway.Controller && equality.Semantic.DeepEqual(h.AncestorRef, a.AncestorRef) {
-				before = h.Conditions
+			if was := of(&h); was.by == gateway.Controller && equality.Semantic.DeepEqual(was.at, now.at) {
+				before = *was.conditions
 			}
 		}
-		a.Conditions = merge(before, a.Conditions)
-		out = append(out, a)
+		*now.conditions = merge(before, *now.conditions)
+		out = append(out, w)
 	}
-	s.Ancestors = out
+	*list = out
 	return !equality.Semantic.DeepEqual(have, out)
 }
 
