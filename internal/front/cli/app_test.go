@@ -163,6 +163,21 @@ func TestCommandsWaitForTheirAnswer(t *testing.T) {
 	if code != 1 || !strings.Contains(errOut, "nothing is being shipped") {
 		t.Errorf("a refused promote: exit code %d, %s", code, errOut)
 	}
+	_, _, errOut = typed(t, obeying(false, "revision r9 is not in the history"), "en", "", "app", "rollback", "web", "r9")
+	if !strings.Contains(errOut, "rollback web: revision r9") {
+		t.Errorf("a refused rollback is called something else than the command: %s", errOut)
+	}
+}
+
+func TestARefusedScaleNamesTheApp(t *testing.T) {
+	api := &fakeAPI{answer: func(string, object) (any, int, bool) {
+		return object{"kind": "Status", "status": "Failure", "reason": "Invalid", "code": 422, "message": "refused", "details": object{
+			"causes": []object{{"field": "spec", "message": "Invalid value: only services and workers scale"}}}}, 422, true
+	}}
+	code, _, errOut := typed(t, api, "en", "", "app", "scale", "tick", "3")
+	if code != 1 || !strings.Contains(errOut, "scale tick 3: ") || !strings.Contains(errOut, "only services and workers scale") {
+		t.Errorf("a refused scale: exit code %d, %s", code, errOut)
+	}
 }
 
 func TestScale(t *testing.T) {

@@ -84,6 +84,7 @@ func (a *app) ask(ctx context.Context, k *client.Kube, name, verb string) (strin
 			case answer.Done:
 				return answer.Message, nil
 			default:
+				verb, _, _ = strings.Cut(verb, ":") // as the user called it
 				return "", fmt.Errorf("%s %s: %s: %w", verb, name, answer.Message, fault.Precondition)
 			}
 		}

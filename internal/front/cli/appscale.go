@@ -27,7 +27,7 @@ func (a *app) appScale() *cobra.Command {
 			if e := a.appError(err, args[0]); e != err {
 				return e
 			}
-			return a.deployError(err, func(string) string { return args[1] })
+			return a.deployError(err, func(string) string { return "scale " + args[0] + " " + args[1] })
 		}
 		fmt.Fprintln(a.Out, now.Name)
 		return nil
