@@ -317,6 +317,26 @@ func TestACanaryGoesThroughItsSteps(t *testing.T) {
 	expect(t, "live", w.app("web").Status.Live, "r2")
 }
 
+func TestAVersionThatHasAllTheTrafficIsShippedFrom(t *testing.T) {
+	w := newWorld(t, web("web", func(a *v1alpha1.App) {
+		a.Spec.Rollout = &v1alpha1.Rollout{Strategy: v1alpha1.BlueGreen, Keep: &metav1.Duration{Duration: time.Hour}}
+	}))
+	w.ticks(3)
+	w.change("web", image("web:2"))
+	w.ticks(5)
+	expect(t, "weights while it is watched", w.weights("web"), "web-r1=0 web-r2=100")
+	w.change("web", image("web:3"))
+	w.look("web")
+	expect(t, "from", w.app("web").Status.Rollout.From, "r2")
+	if got := w.weights("web"); strings.Contains(got, "web-r1=100") {
+		t.Errorf("weights = %s: what everybody saw is gone", got)
+	}
+	w.ticks(5)
+	w.order("web", "abort#1")
+	w.ticks(3)
+	expect(t, "live after the third was aborted", w.app("web").Status.Live, "r2")
+}
+
 func TestABadCanaryIsTakenBackWithinTenSeconds(t *testing.T) {
 	w := newWorld(t, web("web", canary("10m")))
 	w.ticks(3)

@@ -120,9 +120,21 @@ func (p *pass) aim(target object.Revision) {
 			st.Rollout = nil // nobody asks for it any more
 		}
 	case ro == nil || ro.Revision != target.Name || ro.Phase == v1alpha1.PhaseDone:
+		if arrived(ro) && p.revision(ro.Revision) != nil {
+			// Everybody sees it already: the next version is shipped from
+			// here, and nobody goes back to the one before meanwhile.
+			st.Live, st.Proven = ro.Revision, true
+			p.event(false, "Promoted", ro.Revision+" is live")
+		}
 		st.Rollout = newRollout(p.app, target, p.now)
 		p.event(false, "RolloutBegan", fmt.Sprintf("from %s to %s", st.Live, target.Name))
 	}
+}
+
+// arrived reports whether the new revision of a rollout that is still watched
+// has all the traffic.
+func arrived(ro *v1alpha1.RolloutStatus) bool {
+	return ro != nil && ro.Phase == v1alpha1.PhaseWatching && ro.Weight == 100
 }
 
 // end ends the rollout without asking the step.
