@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"log/slog"
@@ -73,7 +72,7 @@ func (r *real) start() {
 	if _, err := r.Image(t.Context(), "tool:1"); err != nil {
 		_, err = images.AddImage(t.Context(), "tool:1", ocispec.Image{
 			Platform: images.Platform(), Config: ocispec.ImageConfig{Entrypoint: []string{"/keeper"}},
-		}, false, layerOf(t, r.keeper))
+		}, false, fake.Layer(t, r.keeper, "keeper"))
 		must(t, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -104,20 +103,6 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// layerOf makes a layer with a program at /keeper.
-func layerOf(t *testing.T, program string) *bytes.Reader {
-	t.Helper()
-	data, err := os.ReadFile(program)
-	must(t, err)
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	must(t, w.WriteHeader(&tar.Header{Name: "keeper", Mode: 0o755, Size: int64(len(data)), Typeflag: tar.TypeReg}))
-	_, err = w.Write(data)
-	must(t, err)
-	must(t, w.Close())
-	return bytes.NewReader(b.Bytes())
 }
 
 func (r *real) begin(name string, args ...string) engine.Container {

@@ -1,7 +1,6 @@
 package cri_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -128,7 +127,7 @@ func (n *realNode) start() {
 	if _, err := images.Get(t.Context(), "box:1"); err != nil {
 		_, err = images.AddImage(t.Context(), "box:1", ocispec.Image{
 			Platform: images.Platform(), Config: ocispec.ImageConfig{Entrypoint: []string{"/bin/box"}, Env: []string{"PATH=/bin"}},
-		}, false, boxLayer(t, filepath.Join(n.programs, "box")))
+		}, false, fake.Layer(t, filepath.Join(n.programs, "box"), "bin/box"))
 		must(t, err)
 	}
 	parts := engine.Parts{Runtime: containers, Network: fake.NewNetwork(), Snapshots: layers, Images: images, Seccomp: seccomp.Default}
@@ -170,19 +169,6 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// boxLayer makes a layer with a program at /bin/box.
-func boxLayer(t *testing.T, program string) *bytes.Reader {
-	t.Helper()
-	data, err := os.ReadFile(program)
-	must(t, err)
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	must(t, w.WriteHeader(&tar.Header{Name: "bin/box", Mode: 0o755, Size: int64(len(data)), Typeflag: tar.TypeReg}))
-	_, err = w.Write(data)
-	must(t, errors.Join(err, w.Close()))
-	return bytes.NewReader(b.Bytes())
 }
 
 func (n *realNode) sandbox(name string) (string, *runtime.PodSandboxConfig) {
