@@ -26,8 +26,6 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/caddyhttp/proxyprotocol"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	gwclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway"
@@ -76,8 +74,6 @@ func New(cfg gateway.Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: how to reach the API: %w", err)
 	}
-	// Conditions of five thousand routes are five thousand requests.
-	conf.QPS, conf.Burst = 200, 400
 	kube, err := kubernetes.NewForConfig(conf)
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -87,13 +83,6 @@ func New(cfg gateway.Config, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	return NewWith(cfg, watch.Clients{Kube: kube, Gateway: gws, Apps: watch.PatchApps(kube.CoreV1().RESTClient())}, log), nil
-}
-
-func restConfig(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
-		return rest.InClusterConfig()
-	}
-	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
 
 // NewWith returns a Server that asks the API through clients.
