@@ -60,6 +60,9 @@ func (e *Engine) CheckpointContainer(ctx context.Context, owner, id, location st
 }
 
 func (e *Engine) checkpoint(ctx context.Context, c *ctr, rec Container, location string) error {
+	if info, err := os.Stat(location); err == nil && info.IsDir() {
+		return fmt.Errorf("location %s is a directory: %w", location, fault.Invalid)
+	}
 	if _, err := os.Stat(filepath.Dir(location)); err != nil {
 		return err // before the container stands still for nothing
 	}

@@ -175,6 +175,10 @@ func TestCallsThatAreRefused(t *testing.T) {
 			_, err := n.CheckpointContainer(ctx, &runtime.CheckpointContainerRequest{ContainerId: id, Location: "x"})
 			return err
 		}, "location"},
+		"a checkpoint over a directory": {func() error {
+			_, err := n.CheckpointContainer(ctx, &runtime.CheckpointContainerRequest{ContainerId: id, Location: t.TempDir()})
+			return err
+		}, "location"},
 		"no id": {func() error {
 			_, err := n.StartContainer(ctx, &runtime.StartContainerRequest{})
 			return err
