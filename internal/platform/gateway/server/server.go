@@ -1,5 +1,7 @@
-// Package server is Caddy around the gateway: it listens, speaks TLS and
-// HTTP/1.1, 2 and 3, and gets public certificates.
+// Package server is Caddy around the gateway: it listens and speaks TLS and
+// HTTP/1.1, 2 and 3. Before it stands a front that answers plain requests by
+// itself and leaves all other connections to Caddy; beside it, what carries
+// connections that are not HTTP, and the client of the public authority.
 //
 // Caddy's configuration holds ports and nothing else. Requests and certificates
 // are looked up in what the API has last said, so that a change of routes is a
