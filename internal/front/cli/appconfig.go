@@ -55,6 +55,17 @@ type configuration struct {
 	revisions []client.KeptRevision  // the newest first
 }
 
+// openConfiguration reads an app's configuration in the environment that --env
+// names, and returns the API there.
+func (a *app) openConfiguration(ctx context.Context, name string) (*client.Kube, configuration, error) {
+	k, err := a.kubeOfEnvironment()
+	if err != nil {
+		return nil, configuration{}, err
+	}
+	c, err := a.readConfiguration(ctx, k, name)
+	return k, c, err
+}
+
 // readConfiguration reads an app, its versions and its revisions.
 func (a *app) readConfiguration(ctx context.Context, k *client.Kube, name string) (configuration, error) {
 	var c configuration

@@ -17,11 +17,7 @@ func (a *app) configRollback() *cobra.Command {
 	var cause string
 	var wait waiting
 	c := a.command("rollback NAME VERSION", "app.config.rollback", cobra.ExactArgs(2), func(ctx context.Context, args []string) error {
-		k, err := a.kubeOfEnvironment()
-		if err != nil {
-			return err
-		}
-		c, err := a.readConfiguration(ctx, k, args[0])
+		k, c, err := a.openConfiguration(ctx, args[0])
 		if err != nil {
 			return err
 		}

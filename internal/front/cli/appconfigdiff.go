@@ -72,11 +72,7 @@ func changes(before, after []setting) []string {
 func (a *app) configDiff() *cobra.Command {
 	var with string
 	c := a.command("diff NAME [VERSION [VERSION]]", "app.config.diff", cobra.RangeArgs(1, 3), func(ctx context.Context, args []string) error {
-		k, err := a.kubeOfEnvironment()
-		if err != nil {
-			return err
-		}
-		here, err := a.readConfiguration(ctx, k, args[0])
+		k, here, err := a.openConfiguration(ctx, args[0])
 		if err != nil {
 			return err
 		}

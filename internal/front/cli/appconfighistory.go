@@ -21,11 +21,7 @@ type configLine struct {
 
 func (a *app) configHistory() *cobra.Command {
 	return a.outputFlag(a.command("history NAME", "app.config.history", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-		k, err := a.kubeOfEnvironment()
-		if err != nil {
-			return err
-		}
-		c, err := a.readConfiguration(ctx, k, args[0])
+		_, c, err := a.openConfiguration(ctx, args[0])
 		if err != nil {
 			return err
 		}

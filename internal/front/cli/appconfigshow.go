@@ -67,11 +67,7 @@ func (a *app) shown(s setting) string {
 func (a *app) configShow() *cobra.Command {
 	var at string
 	c := a.command("show NAME [KEY|PATH]", "app.config.show", cobra.RangeArgs(1, 2), func(ctx context.Context, args []string) error {
-		k, err := a.kubeOfEnvironment()
-		if err != nil {
-			return err
-		}
-		c, err := a.readConfiguration(ctx, k, args[0])
+		k, c, err := a.openConfiguration(ctx, args[0])
 		if err != nil {
 			return err
 		}
