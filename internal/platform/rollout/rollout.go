@@ -162,7 +162,7 @@ func (c *Controller) Run(ctx context.Context, ready func()) error {
 		Client: mgr.GetClient(), direct: mgr.GetAPIReader(), known: mgr.GetCache(), scheme: scheme, cfg: c.cfg, log: c.log,
 		gateway: object.Gateway{Namespace: c.cfg.GatewayNamespace, Name: c.cfg.GatewayName, Domain: c.cfg.Domain},
 		events:  mgr.GetEventRecorder("sampan"), history: history, judge: c.cfg.Judge, scalers: newScalers(),
-		measured: newMeasured(conn, &http.Client{Timeout: 2 * time.Second}), digests: &digests{}, now: time.Now,
+		measured: newMeasured(conn, asking(mgr.GetAPIReader())), digests: &digests{}, now: time.Now,
 	}
 	r.signaller = nearSignaller{near: c.cfg.Signaller, far: execSignaller{conn}}
 	if r.judge == nil {
