@@ -30,7 +30,7 @@ func (r *Runtime) settled(id string) {
 }
 
 // clearIntents removes the cgroups of starts that an earlier daemon did not
-// finish. What the keeper knows by now did start.
+// finish, and who is in them. What the keeper knows by now did start.
 func (r *Runtime) clearIntents(ctx context.Context) error {
 	dir := filepath.Join(r.cfg.Dir, startingDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -44,7 +44,7 @@ func (r *Runtime) clearIntents(ctx context.Context) error {
 		if r.unit(f.Name(), false) == nil {
 			cgroup, err := os.ReadFile(r.intentFile(f.Name()))
 			if err == nil && len(cgroup) > 0 { // killed before it was written, and nothing was made
-				err = r.cfg.Cgroups.Remove(ctx, string(cgroup))
+				err = r.cfg.Cgroups.Clear(ctx, string(cgroup))
 			}
 			if err != nil {
 				r.log.Warn("cgroup left behind", "container", f.Name(), "cgroup", string(cgroup), "err", err)

@@ -45,6 +45,9 @@ func (r *Runtime) start(ctx context.Context, spec Spec) (_ Status, err error) {
 			r.forget(u)
 		}
 	}()
+	if err = r.vacant(spec); err != nil {
+		return Status{}, err
+	}
 	if err = r.intend(spec.ID, cgroupPath(spec)); err != nil {
 		return Status{}, err
 	}
@@ -96,6 +99,25 @@ func (r *Runtime) survived(ctx context.Context, id string, held *wire.Held, died
 		return nil, died
 	}
 	return files, err
+}
+
+// vacant refuses a cgroup with processes: they are not this container's, and would
+// be killed with it.
+func (r *Runtime) vacant(spec Spec) error {
+	group, err := r.cfg.Cgroups.Open(cgroupPath(spec))
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	pids, err := group.Procs()
+	if err == nil && len(pids) > 0 {
+		err = fmt.Errorf("cgroup %s has processes: %w", group.Path(), fault.Exists)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // makeCgroup makes the container's cgroup and says in req where it is. The files
@@ -213,11 +235,12 @@ func (r *Runtime) undo(ctx context.Context, id string) {
 }
 
 // deleteCgroup removes the cgroup of a failed start, whatever becomes of the
-// caller.
+// caller. A stock runtime that was killed may have left a process in it that it
+// has not written down yet, and that waits for ever to be told to go on.
 func (r *Runtime) deleteCgroup(ctx context.Context, spec Spec) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if err := r.cfg.Cgroups.Remove(ctx, cgroupPath(spec)); err != nil {
+	if err := r.cfg.Cgroups.Clear(ctx, cgroupPath(spec)); err != nil {
 		r.log.Warn("cgroup left behind", "cgroup", cgroupPath(spec), "err", err)
 		return
 	}

@@ -154,6 +154,19 @@ func (m *Manager) Remove(ctx context.Context, name string) error {
 	return (&Group{m: m, path: rel}).Delete(ctx)
 }
 
+// Clear is Remove for a group that may still have processes, which it kills.
+func (m *Manager) Clear(ctx context.Context, name string) error {
+	rel, err := clean(name)
+	if err != nil {
+		return err
+	}
+	g := &Group{m: m, path: rel}
+	if err := g.Kill(ctx); err != nil {
+		return err
+	}
+	return g.Delete(ctx)
+}
+
 // Update changes the limits that res sets and leaves the others.
 func (g *Group) Update(res *specs.LinuxResources) error {
 	plan, err := g.m.plan(res)

@@ -45,12 +45,32 @@ func treePIDs(top string) ([]int, error) {
 	return slices.Compact(all), err
 }
 
+// left returns processes of the group, of the first hierarchy that has any. One
+// that is being moved in is not in all of them yet, nor is the group of a start
+// that was cut short.
+func (g *Group) left() ([]int, error) {
+	pids, err := g.Procs()
+	for i := 0; i < len(g.m.hierarchies) && len(pids) == 0 && (err == nil || errors.Is(err, fs.ErrNotExist)); i++ {
+		if pids, err = treePIDs(g.dir(&g.m.hierarchies[i])); err != nil {
+			err = fmt.Errorf("processes of cgroup %s: %w", g.Path(), err)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return pids, err
+}
+
 // Signal sends a signal to all processes of the group.
 func (g *Group) Signal(sig unix.Signal) error {
 	pids, err := g.Procs()
 	if err != nil {
 		return fmt.Errorf("signal %s: %w", unix.SignalName(sig), err)
 	}
+	return g.signal(pids, sig)
+}
+
+func (g *Group) signal(pids []int, sig unix.Signal) error {
 	var errs []error
 	for _, pid := range pids {
 		if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH {
@@ -75,10 +95,8 @@ func (g *Group) Kill(ctx context.Context) error {
 		dying = err == nil
 	}
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		pids, err := g.Procs()
-		if errors.Is(err, fs.ErrNotExist) || err == nil && len(pids) == 0 {
-			return nil
-		} else if err != nil {
+		pids, err := g.left()
+		if err != nil || len(pids) == 0 {
 			return err
 		}
 		// At first those that the kernel has killed are given a moment to end.
@@ -100,7 +118,11 @@ func (g *Group) Kill(ctx context.Context) error {
 // between the list and the signal.
 func (g *Group) killEach() error {
 	frozen := g.freeze(true)
-	if err := g.Signal(unix.SIGKILL); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	pids, err := g.left()
+	if err == nil {
+		err = g.signal(pids, unix.SIGKILL)
+	}
+	if err != nil {
 		return errors.Join(err, g.freeze(false))
 	}
 	if err := g.freeze(false); err != nil && frozen == nil && !errors.Is(err, fs.ErrNotExist) {

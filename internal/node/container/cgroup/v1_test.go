@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -261,6 +262,30 @@ func TestKillReachesEveryProcess(t *testing.T) {
 		t.Errorf("processes %v are left", left)
 	}
 	wait.Wait()
+}
+
+func TestClearKillsWhoHasNotJoinedEveryHierarchy(t *testing.T) {
+	m, top := real(t)
+	for i := range m.hierarchies {
+		g := create(t, m, top+"/"+m.hierarchies[i].name, nil)
+		cmd := exec.Command("sleep", "100")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		if err := writeFile(g.dir(&m.hierarchies[i]), "cgroup.procs", strconv.Itoa(cmd.Process.Pid)); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Clear(t.Context(), g.Path()); err != nil {
+			t.Errorf("in %s only: %v", m.hierarchies[i].name, err)
+			continue
+		}
+		if err := <-ended; err == nil {
+			t.Errorf("in %s only: it ended by itself", m.hierarchies[i].name)
+		}
+	}
 }
 
 func TestFrozenProcessesDoNothingUntilThawed(t *testing.T) {

@@ -54,6 +54,17 @@ var life = map[string]func(*testing.T, *Node){
 			t.Errorf("Code = %d, want 137", st.Code)
 		}
 	},
+	"a cgroup that others are in is theirs": func(t *testing.T, n *Node) {
+		first, second := n.Spec("sleep"), n.Spec("exit", "0")
+		n.Start(first)
+		second.OCI.Linux.CgroupsPath = first.OCI.Linux.CgroupsPath
+		if _, err := n.Runtime.Start(t.Context(), second); fault.Of(err) != fault.Exists {
+			t.Errorf("Start = %v, want %v", err, fault.Exists)
+		}
+		if st, err := n.Status(t.Context(), first.ID); err != nil || st.Phase != container.Running {
+			t.Errorf("Status = %+v, %v, want it to run on", st, err)
+		}
+	},
 	"an ended container is known until it is deleted": func(t *testing.T, n *Node) {
 		spec := n.Spec("exit", "3")
 		n.Start(spec)
