@@ -16,7 +16,7 @@
 //	platform/catalog               registers services of processes outside the cluster
 //	platform/gateway               gives every app a name, a certificate and a route
 //	platform/gateway/route         finds the rule that a request falls under
-//	platform/gateway/wire          is TCP connections of which many are open and few have anything to say
+//	platform/gateway/tcp           is TCP connections of which many are open and few have anything to say
 //	platform/gateway/upstream      keeps the places that requests go to
 //	platform/gateway/http1         reads heads of HTTP/1.1 messages that leave no doubt
 //	platform/gateway/proxy         sends requests where the routing table says

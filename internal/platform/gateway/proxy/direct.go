@@ -10,8 +10,8 @@ import (
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/http1"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/route"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/tcp"
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/upstream"
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/wire"
 )
 
 // verdict is what becomes of a Line after a request.
@@ -133,7 +133,7 @@ type sending struct {
 	head    bool   // it asks for no body
 
 	endpoint *upstream.Endpoint
-	up       *wire.Conn
+	up       *tcp.Conn
 	began    time.Time // when it was first sent
 	now      time.Time // about; asking costs as much as parsing a head
 	in       []byte    // of the answer

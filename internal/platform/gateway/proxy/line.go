@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/sampan-cloud/sampan/internal/platform/gateway/http1"
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/wire"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/tcp"
 )
 
 // How long a connection may say nothing. Deadlines are moved on only when they
@@ -35,7 +35,7 @@ const (
 type Line struct {
 	p        *Proxy
 	port     int
-	conn     *wire.Conn
+	conn     *tcp.Conn
 	client   netip.Addr
 	draining *atomic.Bool
 	state    atomic.Int32
@@ -68,7 +68,7 @@ func newDesk() any { return new(desk) }
 // NewLine returns the Line of a connection that came in on port. Answers ask the
 // client to connect anew as soon as draining is true.
 func (p *Proxy) NewLine(port int, c *net.TCPConn, draining *atomic.Bool) (*Line, error) {
-	conn, err := wire.New(c)
+	conn, err := tcp.New(c)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/wire"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/tcp"
 )
 
 // An answer that takes longer than this is waited for together with the client:
@@ -21,7 +21,7 @@ type watch struct {
 
 // wait reads from a backend. When that takes long it begins to watch the client,
 // whose going ends the wait. now is about now.
-func (l *Line) wait(up *wire.Conn, b []byte, now time.Time) (int, error) {
+func (l *Line) wait(up *tcp.Conn, b []byte, now time.Time) (int, error) {
 	if l.watch == nil {
 		up.Within(now, patienceLeast, patienceMost)
 	}
@@ -38,7 +38,7 @@ func (l *Line) wait(up *wire.Conn, b []byte, now time.Time) (int, error) {
 
 // watchFor makes reads from up end when the client goes, and take as long as
 // they need otherwise.
-func (l *Line) watchFor(up *wire.Conn) {
+func (l *Line) watchFor(up *tcp.Conn) {
 	if l.watch != nil {
 		return
 	}

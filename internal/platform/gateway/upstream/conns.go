@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/wire"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/tcp"
 )
 
 const (
@@ -24,13 +24,13 @@ type conns struct {
 }
 
 type idleConn struct {
-	*wire.Conn
+	*tcp.Conn
 	since time.Time
 }
 
 // Take returns a connection that had nothing to do, or nil. The other side may
 // have closed it.
-func (e *Endpoint) Take() *wire.Conn {
+func (e *Endpoint) Take() *tcp.Conn {
 	e.conns.mu.Lock()
 	defer e.conns.mu.Unlock()
 	last := len(e.conns.idle) - 1
@@ -44,16 +44,16 @@ func (e *Endpoint) Take() *wire.Conn {
 }
 
 // Dial makes a connection.
-func (e *Endpoint) Dial() (*wire.Conn, error) {
+func (e *Endpoint) Dial() (*tcp.Conn, error) {
 	c, err := net.DialTimeout("tcp", e.Addr, dialLimit)
 	if err != nil {
 		return nil, err
 	}
-	return wire.New(c.(*net.TCPConn))
+	return tcp.New(c.(*net.TCPConn))
 }
 
 // Keep keeps a connection for the next request. now is about now.
-func (e *Endpoint) Keep(c *wire.Conn, now time.Time) {
+func (e *Endpoint) Keep(c *tcp.Conn, now time.Time) {
 	e.conns.mu.Lock()
 	full := len(e.conns.idle) >= maxIdle || e.retired.Load()
 	if !full {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sampan-cloud/sampan/internal/platform/gateway/wire"
+	"github.com/sampan-cloud/sampan/internal/platform/gateway/tcp"
 )
 
 type noTransport struct{ Transport }
@@ -23,7 +23,7 @@ func reachable(t *testing.T) *Endpoint {
 	return &Endpoint{Addr: l.Addr().String(), transport: noTransport{}}
 }
 
-func dial(t *testing.T, e *Endpoint) *wire.Conn {
+func dial(t *testing.T, e *Endpoint) *tcp.Conn {
 	t.Helper()
 	c, err := e.Dial()
 	if err != nil {
@@ -33,7 +33,7 @@ func dial(t *testing.T, e *Endpoint) *wire.Conn {
 	return c
 }
 
-func open(c *wire.Conn) bool { return c.Quiet() }
+func open(c *tcp.Conn) bool { return c.Quiet() }
 
 func TestTheConnectionUsedLastIsTakenFirst(t *testing.T) {
 	e := reachable(t)
@@ -43,7 +43,7 @@ func TestTheConnectionUsedLastIsTakenFirst(t *testing.T) {
 	a, b := dial(t, e), dial(t, e)
 	e.Keep(a, time.Now())
 	e.Keep(b, time.Now())
-	if got := []*wire.Conn{e.Take(), e.Take(), e.Take()}; got[0] != b || got[1] != a || got[2] != nil {
+	if got := []*tcp.Conn{e.Take(), e.Take(), e.Take()}; got[0] != b || got[1] != a || got[2] != nil {
 		t.Errorf("taken = %v; want the last, the first, none", got)
 	}
 }

@@ -1,10 +1,10 @@
-// Package wire is TCP connections of which many are open and few have anything
+// Package tcp is TCP connections of which many are open and few have anything
 // to say.
 //
 // A connection that waits holds no buffer: one is asked for when something has
 // come. A deadline that is only moved on is not set anew each time, which costs
 // more than a read.
-package wire
+package tcp
 
 import (
 	"net"
