@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sampan-cloud/sampan/internal/node/container/wire"
 )
 
@@ -36,8 +38,9 @@ func openLog(cfg wire.Log, log *slog.Logger, tell func(wire.LogTrouble)) (*logFi
 
 func (l *logFile) open() error {
 	// Not O_APPEND: the journal names the offset of what is being written, and
-	// the kernel ignores offsets then.
-	low, err := os.OpenFile(l.Path, os.O_CREATE|os.O_WRONLY, 0o640)
+	// the kernel ignores offsets then. O_NONBLOCK: a FIFO that nobody reads would
+	// keep the whole keeper waiting; with it the kernel says so.
+	low, err := os.OpenFile(l.Path, os.O_CREATE|os.O_WRONLY|unix.O_NONBLOCK, 0o640)
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
