@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sampan-cloud/sampan/api/client"
 )
 
 const shop = "/apis/apps.sampan.dev/v1alpha1/namespaces/shop/apps"
@@ -111,6 +113,14 @@ func TestAnAppIsPrintedAsItIs(t *testing.T) {
 	code, out, _ := typed(t, api, "en", "", "app", "show", "web", "-o", "yaml")
 	if code != 0 || !strings.Contains(out, "scaleReason: inFlight asks for 5\n") {
 		t.Errorf("app show -o yaml: exit code %d, %s", code, out)
+	}
+}
+
+func TestRevisionsOfAnAppsStatefulSetAreNotItsOwn(t *testing.T) {
+	var own, foreign client.KeptRevision
+	own.Data.Name, own.Revision, foreign.Revision = "r1", 1, 2
+	if got := history([]client.KeptRevision{own, foreign}, "r1"); len(got) != 1 || got[0].Revision != "r1" {
+		t.Errorf("history = %+v, want r1 alone", got)
 	}
 }
 

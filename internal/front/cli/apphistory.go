@@ -60,6 +60,9 @@ func history(revisions []client.KeptRevision, live string) []kept {
 		if r.Labels[client.LabelConfigVersion] != "" {
 			continue // a version of the configuration
 		}
+		if r.Data.Name == "" {
+			continue // a StatefulSet's own, or a DaemonSet's: their pods have the app's label too
+		}
 		config := ""
 		if r.Data.Version > 0 {
 			config = versionName(r.Data.Version)
