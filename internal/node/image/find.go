@@ -29,7 +29,7 @@ func (s *Store) Get(ctx context.Context, ref string) (Image, error) {
 	}
 	for _, name := range all {
 		if other, err := s.resolve(name.Target); err == nil && other.ID == img.ID {
-			img.addName(name)
+			s.addName(&img, name)
 		}
 	}
 	return img, nil

@@ -25,6 +25,7 @@ type Image struct {
 	Layers   []Layer // lowest first
 	Created  time.Time
 	Pinned   bool // never removed by collection; for images that the program carries
+	Origin   bool // a registry is known to have it: it was pulled, or is served by this node's own
 }
 
 // Layer is one layer of an image.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"go.etcd.io/bbolt"
 
@@ -107,6 +108,18 @@ func (n *Names) Get(name string) (ocispec.Descriptor, error) {
 		return ocispec.Descriptor{}, fmt.Errorf("name %s: %w", name, fault.NotFound)
 	}
 	return known.Target, nil
+}
+
+// leadTo tells whether one of the names leads to the blob.
+func (n *Names) leadTo(d digest.Digest) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for _, name := range n.known {
+		if name.Target.Digest == d {
+			return true
+		}
+	}
+	return false
 }
 
 // Delete takes names away. Deleting an unknown name is not an error.

@@ -146,7 +146,7 @@ func (s *Store) images(names []Name) []Image {
 			img = &found
 			byID[found.ID] = img
 		}
-		img.addName(name)
+		s.addName(img, name)
 	}
 	var all []Image
 	for _, img := range byID {
@@ -159,14 +159,17 @@ func (s *Store) images(names []Name) []Image {
 }
 
 // addName adds one of the engine's names that leads to the image.
-func (img *Image) addName(name Name) {
+func (s *Store) addName(img *Image, name Name) {
 	img.Pinned = img.Pinned || name.Pinned
+	img.Origin = img.Origin || s.Names(RegistryNames).leadTo(name.Target.Digest)
 	repo := repository(name.Name)
 	if repo == "" {
 		return // see untagged
 	}
 	if isTag(name.Name) {
 		img.Names = append(img.Names, name.Name)
+	} else {
+		img.Origin = true // a pull leaves such a name
 	}
 	full := repo + "@" + name.Target.Digest.String()
 	if !slices.Contains(img.Digests, full) {

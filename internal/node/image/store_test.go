@@ -418,3 +418,39 @@ func TestCollectionDuringAPullTakesNothingOfIt(t *testing.T) {
 		t.Errorf("Pull with collection after each blob = %v", err)
 	}
 }
+
+// What is nowhere else must not go when the disk fills up.
+func TestAnImageHasAnOriginWhereARegistryHasIt(t *testing.T) {
+	reg := newRegistry(t)
+	reg.image(t, "web", "1", amd64, layer(t, file("a", "1")))
+	s := reg.store(t)
+	origin := func(ref string) bool {
+		t.Helper()
+		img, err := s.Get(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img.Origin
+	}
+	made := addWeb(t, s, "registry.local/web:1")
+	if origin("registry.local/web:1") {
+		t.Error("an image that was made here has an origin")
+	}
+	served := s.Names(RegistryNames)
+	if err := served.Set("web:1", made.Target); err != nil {
+		t.Fatal(err)
+	}
+	if !origin("registry.local/web:1") {
+		t.Error("an image that this node's registry serves has no origin")
+	}
+	if err := served.Delete("web:1"); err != nil {
+		t.Fatal(err)
+	}
+	if origin("registry.local/web:1") {
+		t.Error("an image that the registry has deleted has an origin")
+	}
+	pulled, err := s.Pull(t.Context(), reg.host+"/web:1", PullOptions{})
+	if err != nil || !pulled.Origin {
+		t.Errorf("a pulled image: origin %t, %v; want it to have one", pulled.Origin, err)
+	}
+}

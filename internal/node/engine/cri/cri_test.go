@@ -325,6 +325,11 @@ func TestImages(t *testing.T) {
 	if err != nil || st.Image.GetUsername() != "web" || len(st.Info) == 0 {
 		t.Errorf("status by what the pull returned = %v, %v", st, err)
 	}
+	// The kubelet deletes what is not pinned when the disk fills up.
+	here, err := n.images.ImageStatus(t.Context(), &runtime.ImageStatusRequest{Image: &runtime.ImageSpec{Image: "web:1"}})
+	if err != nil || !here.Image.GetPinned() || st.Image.GetPinned() {
+		t.Errorf("pinned: %t for an image that is only here, %t for a pulled one, %v; want true, false", here.Image.GetPinned(), st.Image.GetPinned(), err)
+	}
 	for range 2 {
 		if _, err := n.images.RemoveImage(t.Context(), &runtime.RemoveImageRequest{Image: name}); err != nil {
 			t.Errorf("RemoveImage = %v", err)

@@ -161,10 +161,12 @@ func (s *Server) ImageFsInfo(ctx context.Context, _ *runtime.ImageFsInfoRequest)
 
 func value(v uint64) *runtime.UInt64Value { return &runtime.UInt64Value{Value: v} }
 
+// toImage shows an image that was built or loaded here, and is in no registry, as
+// pinned: when the disk fills up the kubelet deletes what it takes for a copy.
 func toImage(img image.Image) *runtime.Image {
 	out := &runtime.Image{
 		Id: img.ID.String(), RepoTags: img.Names, RepoDigests: img.Digests,
-		Size: uint64(img.Size), Pinned: img.Pinned,
+		Size: uint64(img.Size), Pinned: img.Pinned || !img.Origin,
 	}
 	// The kubelet must know whether an image would run as root.
 	user, _, _ := strings.Cut(img.Config.Config.User, ":")

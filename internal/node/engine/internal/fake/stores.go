@@ -214,6 +214,7 @@ func (s *Images) Add(name string, cfg ocispec.ImageConfig, files map[string]stri
 // AddRemote makes an image that Pull finds.
 func (s *Images) AddRemote(name string, cfg ocispec.ImageConfig, files map[string]string) image.Image {
 	img := s.make(name, cfg, files)
+	img.Origin = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remote[name] = img
