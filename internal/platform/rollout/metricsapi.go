@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/sampan-cloud/sampan/api/v1alpha1"
 	"github.com/sampan-cloud/sampan/internal/platform/rollout/internal/counter"
 )
 
@@ -30,7 +31,7 @@ const MetricsPrefix = "/apis/" + custom.GroupName + "/"
 
 // Metrics answers HorizontalPodAutoscalers with what the gateways count, at the
 // resolution of the Controller's own decisions: the group custom.metrics.k8s.io
-// for Services, HTTPRoutes and pods. An API server serves it as a group of its
+// for Services, HTTPRoutes, Apps and pods. An API server serves it as a group of its
 // own, so that it has asked who may.
 type Metrics struct{ from atomic.Pointer[meter] }
 
@@ -60,6 +61,7 @@ var measures = []measure{
 const (
 	kindServices = "services"
 	kindRoutes   = "httproutes." + gw.GroupName
+	kindApps     = "apps." + v1alpha1.Group
 	kindPods     = "pods"
 )
 
@@ -127,7 +129,7 @@ func (m *Metrics) answer(r *http.Request) (any, error) {
 // groups.
 func MetricsResources() metav1.APIResourceList {
 	list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: custom.SchemeGroupVersion.String()}
-	for _, kind := range []string{kindServices, kindRoutes, kindPods} {
+	for _, kind := range []string{kindServices, kindRoutes, kindApps, kindPods} {
 		for _, m := range measures {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
 				Name: kind + "/" + m.name, Namespaced: true, Kind: "MetricValueList", Verbs: metav1.Verbs{"get"},
@@ -147,8 +149,12 @@ func (m *meter) values(ctx context.Context, namespace, kind, name string, select
 		if err := m.read(ctx, one, &list.Items[0], &list, at); err != nil {
 			return nil, err
 		}
+		stands, err := m.standsFor(ctx, namespace, list.Items)
+		if err != nil {
+			return nil, err
+		}
 		return each(list.Items, what, func(s *corev1.Service) (corev1.ObjectReference, float64) {
-			return corev1.ObjectReference{Kind: "Service", APIVersion: "v1", Namespace: namespace, Name: s.Name}, what.value(m.history.Now(namespace + "/" + s.Name))
+			return corev1.ObjectReference{Kind: "Service", APIVersion: "v1", Namespace: namespace, Name: s.Name}, what.value(m.history.Sum(stands(s)...))
 		}), nil
 	case kindRoutes:
 		list := gw.HTTPRouteList{Items: make([]gw.HTTPRoute, 1)}
@@ -157,6 +163,14 @@ func (m *meter) values(ctx context.Context, namespace, kind, name string, select
 		}
 		return each(list.Items, what, func(h *gw.HTTPRoute) (corev1.ObjectReference, float64) {
 			return corev1.ObjectReference{Kind: "HTTPRoute", APIVersion: gw.GroupVersion.String(), Namespace: namespace, Name: h.Name}, what.value(m.history.Sum(backendsOf(h)...))
+		}), nil
+	case kindApps:
+		list := v1alpha1.AppList{Items: make([]v1alpha1.App, 1)}
+		if err := m.read(ctx, one, &list.Items[0], &list, at); err != nil {
+			return nil, err
+		}
+		return each(list.Items, what, func(a *v1alpha1.App) (corev1.ObjectReference, float64) {
+			return corev1.ObjectReference{Kind: "App", APIVersion: v1alpha1.GroupVersion.String(), Namespace: namespace, Name: a.Name}, what.value(m.history.Sum(backends(a)...))
 		}), nil
 	case kindPods:
 		list := corev1.PodList{Items: make([]corev1.Pod, 1)}

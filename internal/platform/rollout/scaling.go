@@ -183,11 +183,17 @@ func (r *reconciler) load(app *v1alpha1.App, ready int32) scale.Load {
 
 // traffic is what all revisions of an app did in the last second.
 func (r *reconciler) traffic(app *v1alpha1.App) counter.Span {
-	keys := []string{app.Namespace + "/" + app.Name}
+	return r.history.Sum(backends(app)...)
+}
+
+// backends are the gateway's names for an app: its own, and those of all its
+// revisions.
+func backends(app *v1alpha1.App) []string {
+	names := []string{app.Namespace + "/" + app.Name}
 	for _, rev := range app.Status.Revisions {
-		keys = append(keys, backend(app, rev.Name))
+		names = append(names, backend(app, rev.Name))
 	}
-	return r.history.Sum(keys...)
+	return names
 }
 
 // backend is the gateway's name for a revision.
