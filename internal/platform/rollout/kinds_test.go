@@ -2,11 +2,16 @@ package rollout
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -80,6 +85,52 @@ func TestAJobRunsOnceForEachRevision(t *testing.T) {
 	before := w.app("load").ResourceVersion
 	w.ticks(3)
 	expect(t, "version of a job for which nothing happens", w.app("load").ResourceVersion, before)
+}
+
+func TestAFailedJobSaysHowItsLastCopyEnded(t *testing.T) {
+	const limit = "Job has reached the specified backoff limit"
+	noon := time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+	end := func(code int32, after time.Duration, message string) corev1.ContainerStateTerminated {
+		return corev1.ContainerStateTerminated{ExitCode: code, FinishedAt: metav1.NewTime(noon.Add(after)), Message: message}
+	}
+	for name, tt := range map[string]struct {
+		revision string
+		ends     []corev1.ContainerStateTerminated
+		want     string
+	}{
+		"the last of two":      {"r1", []corev1.ContainerStateTerminated{end(3, time.Minute, "panic:\n  no such table\n"), end(1, 0, "no route")}, limit + ": exit code 3: no such table"},
+		"without a word":       {"r1", []corev1.ContainerStateTerminated{end(137, 0, "")}, limit + ": exit code 137"},
+		"with a line too long": {"r1", []corev1.ContainerStateTerminated{end(3, 0, strings.Repeat("长", 500))}, limit + ": exit code 3: " + strings.Repeat("长", 200)},
+		"of another revision":  {"r0", []corev1.ContainerStateTerminated{end(3, 0, "no route")}, limit},
+		"with no copy left":    {"r1", nil, limit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, web("load", func(a *v1alpha1.App) { a.Spec.Kind, a.Spec.Ports = v1alpha1.Job, nil }))
+			w.ticks(2)
+			var j batchv1.Job
+			w.get("load-r1", &j)
+			expect(t, "the message of a copy without one", string(j.Spec.Template.Spec.Containers[0].TerminationMessagePolicy), "FallbackToLogsOnError")
+			labels := maps.Clone(j.Spec.Template.Labels)
+			labels[v1alpha1.LabelRevision] = tt.revision
+			for i, terminated := range tt.ends {
+				p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("load-r1-%d", i), Namespace: "shop", Labels: labels}}
+				p.Status.Phase = corev1.PodFailed
+				p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: object.ContainerName, State: corev1.ContainerState{Terminated: &terminated}}}
+				if err := w.c.Create(context.Background(), p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Message: limit}}
+			if err := w.c.Status().Update(context.Background(), &j); err != nil {
+				t.Fatal(err)
+			}
+			w.look("load")
+			app := w.app("load")
+			ready := meta.FindStatusCondition(app.Status.Conditions, v1alpha1.ConditionReady)
+			expect(t, "Ready", ready.Reason+": "+ready.Message, "Failed: "+tt.want)
+			expect(t, "Degraded", w.condition("load", v1alpha1.ConditionDegraded), "Failed: "+tt.want)
+		})
+	}
 }
 
 func TestACronRunsTheNewestRevision(t *testing.T) {

@@ -69,11 +69,35 @@ func (p *pass) job(ctx context.Context, target object.Revision) error {
 		case c.Type == batchv1.JobFailed:
 			p.app.Status.Copies = "failed"
 			now = state{reason: v1alpha1.ReasonFailed, message: c.Message}
-			p.wrong(v1alpha1.ReasonFailed, c.Message)
+			if end := p.failure(target.Name); end != "" {
+				now.message += ": " + end
+			}
+			p.wrong(v1alpha1.ReasonFailed, now.message)
 		}
 	}
 	p.report(now)
 	return nil
+}
+
+// failure says how the newest copy of a revision that failed ended, and is empty
+// if none is left that could tell.
+func (p *pass) failure(revision string) string {
+	var last *corev1.ContainerStateTerminated
+	for i := range p.pods {
+		if p.pods[i].Labels[v1alpha1.LabelRevision] != revision {
+			continue
+		}
+		for _, c := range p.pods[i].Status.ContainerStatuses {
+			t := c.State.Terminated
+			if t != nil && t.ExitCode != 0 && (last == nil || last.FinishedAt.Before(&t.FinishedAt)) {
+				last = t
+			}
+		}
+	}
+	if last == nil {
+		return ""
+	}
+	return fmt.Sprintf("exit code %d", last.ExitCode) + lastWords(last)
 }
 
 // only writes the status of an app of which one revision is live.

@@ -113,11 +113,17 @@ func lastEnd(c corev1.ContainerStatus) string {
 	if t == nil {
 		return "restarted " + fmt.Sprint(c.RestartCount) + " times"
 	}
-	end := fmt.Sprintf("exit code %d after %d restarts", t.ExitCode, c.RestartCount)
-	if t.Message != "" {
-		end += ": " + t.Message
+	return fmt.Sprintf("exit code %d after %d restarts", t.ExitCode, c.RestartCount) + lastWords(t)
+}
+
+// lastWords is the last line that a container left, after a colon: the message
+// may be the end of its log. An event, which repeats it, holds 1024 bytes.
+func lastWords(t *corev1.ContainerStateTerminated) string {
+	text := strings.TrimSpace(t.Message)
+	if text == "" {
+		return ""
 	}
-	return end
+	return fmt.Sprintf(": %.200s", strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:]))
 }
 
 // sampled is how long a copy runs at most before it has been measured.

@@ -37,6 +37,8 @@ func Pod(app *v1alpha1.App, r Revision, others Addresses) (corev1.PodTemplateSpe
 	c := corev1.Container{
 		Name: ContainerName, Image: r.Image(), Command: spec.Command, Args: spec.Args, WorkingDir: spec.WorkingDir,
 		Env: env, EnvFrom: envFrom(app, r), Resources: resources(spec.Resources),
+		// What fails tells why in its log; the app's status should say it too.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 	for _, p := range spec.Ports {
 		c.Ports = append(c.Ports, corev1.ContainerPort{Name: PortName(p), ContainerPort: p.Port, Protocol: transport(p.Protocol)})
