@@ -29,10 +29,15 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 	if body != nil {
 		req.Body = keptOpen{body}
 	}
-	var failed []*upstream.Endpoint
+	var failed, answered []*upstream.Endpoint
 	var last error
 	for retried := 0; ; {
-		e := x.backend.Port.Pick(rand.IntN, failed)
+		e := x.backend.Port.Pick(rand.IntN, slices.Concat(failed, answered))
+		if e == nil && len(answered) > 0 {
+			// All others have been asked: those that answered badly may do better now.
+			answered = nil
+			continue
+		}
 		if e == nil {
 			if last == nil || x.backend.Port.Service.App() != "" && unreachable(last) && len(x.backend.Port.Endpoints()) == 0 {
 				if err := p.wait(req.Context(), x); err != nil {
@@ -45,8 +50,9 @@ func (p *Proxy) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		resp, err := p.attempt(x, e, req)
 		if err == nil {
-			if retried < x.retries(body) && slices.Contains(x.Retry.Codes, resp.StatusCode) {
+			if retried < x.retries(req, body) && slices.Contains(x.Retry.Codes, resp.StatusCode) {
 				retried++
+				answered = append(answered, e)
 				_ = resp.Body.Close()
 				if err := sleep(req.Context(), x.Retry.Backoff); err != nil {
 					return nil, err
@@ -107,13 +113,22 @@ func (p *Proxy) attempt(x *exchange, e *upstream.Endpoint, req *http.Request) (*
 	return resp, nil
 }
 
+// maxRetries bounds what a rule may ask for: each is work for a backend that may
+// have too much of it already.
+const maxRetries = 10
+
 // retries is how often the rule lets a bad answer be asked for again. What was
-// sent with the request is gone, so one with a body is not.
-func (x *exchange) retries(body io.ReadCloser) int {
-	if x.Retry == nil || body != nil {
+// sent with the request is gone, so one with a body is not; nor is one whose
+// method says that twice is more than once.
+func (x *exchange) retries(req *http.Request, body io.ReadCloser) int {
+	if x.Retry == nil || body != nil || req.Header.Get("Upgrade") != "" {
 		return 0
 	}
-	return max(x.Retry.Attempts, 1)
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		return min(max(x.Retry.Attempts, 1), maxRetries)
+	}
+	return 0
 }
 
 // again tells whether a request may be sent to another endpoint: nothing of it

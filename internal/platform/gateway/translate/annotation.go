@@ -28,6 +28,8 @@ const (
 	annCompress  = prefix + "compress"      // true
 	annHTTPSOnly = prefix + "https-only"    // true: plain HTTP is sent to HTTPS
 	annTimeout   = prefix + "timeout"       // of the whole exchange
+	annRetries   = prefix + "retries"       // how often a bad answer is asked for again, 1 to 10
+	annRetryOn   = prefix + "retry-on"      // which answers are bad: 502,503,504 by default
 
 	annLogin   = prefix + "oidc"                // a Secret with issuer, client-id and client-secret, and ca.crt where the issuer needs it
 	annEmails  = prefix + "oidc-allowed-emails" // a@example.com, *@example.org; with the next: one of both suffices
@@ -41,6 +43,7 @@ type extras struct {
 	sticky  *route.Sticky
 	policy  *route.Policy
 	timeout time.Duration
+	retry   *route.Retry
 }
 
 func (e extras) apply(r *route.Rule) {
@@ -49,6 +52,9 @@ func (e extras) apply(r *route.Rule) {
 	}
 	if r.Timeout == 0 {
 		r.Timeout = e.timeout
+	}
+	if r.Retry == nil {
+		r.Retry = e.retry
 	}
 	r.Policy = e.policy
 }
@@ -71,6 +77,7 @@ func (t *translation) annotations(namespace string, a map[string]string, found *
 		annHTTPSOnly: func(v string) (err error) { p.HTTPSOnly, err = strconv.ParseBool(v); use = true; return err },
 		annLogin:     func(v string) (err error) { p.Login, err = t.login(namespace, v, a); use = true; return err },
 		annTimeout:   func(v string) (err error) { e.timeout, err = time.ParseDuration(v); return err },
+		annRetries:   func(v string) (err error) { e.retry, err = retries(v); return err },
 	} {
 		if v, ok := a[key]; ok {
 			if err := read(v); err != nil {
@@ -91,6 +98,17 @@ func (t *translation) annotations(namespace string, a map[string]string, found *
 			found.unsupported("annotation %s: %v", annBurst, err)
 		}
 		p.Rate.Burst = n
+	}
+	if v, ok := a[annRetryOn]; ok {
+		codes, err := statuses(v)
+		switch {
+		case a[annRetries] == "":
+			found.unsupported("annotation %s: means nothing without %s", annRetryOn, annRetries)
+		case err != nil:
+			found.unsupported("annotation %s: %v", annRetryOn, err)
+		case e.retry != nil:
+			e.retry.Codes = codes
+		}
 	}
 	for _, key := range []string{annEmails, annGroups, annScopes, annSession} {
 		if _, ok := a[key]; ok && a[annLogin] == "" {
