@@ -2,6 +2,8 @@ package translate
 
 import (
 	"cmp"
+	"crypto/tls"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -157,12 +159,18 @@ func (t *translation) ingressBackend(namespace string, b *networkingv1.IngressBa
 // that is not there or not good leaves its hosts with a made certificate.
 func (t *translation) ingressCertificates(in *networkingv1.Ingress) {
 	for _, spec := range in.Spec.TLS {
+		if spec.SecretName == "" {
+			continue
+		}
+		name := in.Namespace + "/" + spec.SecretName
 		secret := t.Secret(in.Namespace, spec.SecretName)
-		if spec.SecretName == "" || secret == nil {
+		if secret == nil {
+			t.warn(in, reasonNoCertificate, fmt.Sprintf("there is no Secret %s of type %s", name, corev1.SecretTypeTLS))
 			continue
 		}
 		pair, err := t.Certificate(secret)
 		if err != nil {
+			t.warn(in, reasonNoCertificate, fmt.Sprintf("Secret %s: %v", name, err))
 			continue
 		}
 		hosts := spec.Hosts
@@ -170,7 +178,16 @@ func (t *translation) ingressCertificates(in *networkingv1.Ingress) {
 			hosts = pair.Leaf.DNSNames
 		}
 		for _, h := range hosts {
+			if why := mismatch([]*tls.Certificate{pair}, strings.ToLower(h)); why != "" {
+				t.warn(in, reasonMismatch, fmt.Sprintf("Secret %s: %s", name, why))
+			}
 			t.out.Certificates = append(t.out.Certificates, Certificate{t.settings.HTTPSPort, strings.ToLower(h), pair})
 		}
 	}
+}
+
+func (t *translation) warn(in *networkingv1.Ingress, reason, message string) {
+	t.out.Status.Warnings = append(t.out.Status.Warnings, Warning{
+		Ingress: types.NamespacedName{Namespace: in.Namespace, Name: in.Name}, UID: in.UID, Reason: reason, Message: message,
+	})
 }

@@ -15,6 +15,12 @@ import (
 // that know what they do.
 const ConditionCertificate = "CertificateMatches"
 
+// What is wrong with a certificate that an Ingress names.
+const (
+	reasonMismatch      = "CertificateMismatch"
+	reasonNoCertificate = "CertificateUnusable"
+)
+
 // tellMismatches says on routes which of their hosts clients will not trust.
 func (t *translation) tellMismatches() {
 	told := map[*route.Route]bool{}
@@ -38,7 +44,7 @@ func (t *translation) tellMismatches() {
 				told[r] = true
 				for _, parent := range t.routes[r] {
 					parent.Conditions = append(parent.Conditions, metav1.Condition{
-						Type: ConditionCertificate, Status: metav1.ConditionFalse, Reason: "CertificateMismatch",
+						Type: ConditionCertificate, Status: metav1.ConditionFalse, Reason: reasonMismatch,
 						Message:            fmt.Sprintf("listener %s of %s: %s", l.spec.Name, l.owner, why),
 						ObservedGeneration: parent.Conditions[0].ObservedGeneration,
 					})

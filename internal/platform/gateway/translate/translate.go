@@ -92,6 +92,14 @@ type Status struct {
 	UDPRoutes  map[types.NamespacedName]gw.RouteStatus
 	Policies   map[types.NamespacedName]gw.PolicyStatus
 	Ingresses  map[types.NamespacedName]networkingv1.IngressLoadBalancerStatus
+	Warnings   []Warning
+}
+
+// A Warning is of an Ingress, which has no conditions to say it with.
+type Warning struct {
+	Ingress         types.NamespacedName
+	UID             types.UID
+	Reason, Message string
 }
 
 // translation is one run.

@@ -23,11 +23,12 @@ type writer struct {
 	clients Clients
 	known   known
 	log     *slog.Logger
-	next    chan translate.Status // the newest; an older one that has not been begun is dropped
+	warned  map[translate.Warning]bool // what has been said and is still so
+	next    chan translate.Status      // the newest; an older one that has not been begun is dropped
 }
 
 func newWriter(clients Clients, known known, log *slog.Logger) *writer {
-	return &writer{clients: clients, known: known, log: log, next: make(chan translate.Status, 1)}
+	return &writer{clients: clients, known: known, log: log, warned: map[translate.Warning]bool{}, next: make(chan translate.Status, 1)}
 }
 
 // known looks up what the watches have last seen of an object; nil is nothing.
@@ -163,6 +164,7 @@ func (w *writer) all(ctx context.Context, s translate.Status) error {
 			},
 			func(o *networkingv1.Ingress) error { _, err := c.UpdateStatus(ctx, o, put); return err }))
 	}
+	note(w.warn(ctx, s.Warnings))
 	return first
 }
 
