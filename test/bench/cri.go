@@ -27,6 +27,9 @@ func raceCRI(ctx context.Context, rounds, n int, peers []criPeer) []measure.Row 
 			if p.absent != nil {
 				return 0, p.absent
 			}
+			if err := measure.Rest(ctx); err != nil {
+				return 0, err
+			}
 			values, err := podsAtOnce(ctx, p.cri, n)
 			each[i] = append(each[i], values...)
 			return 0, err
