@@ -35,7 +35,7 @@ const (
 )
 
 // longestWaiter is how often it is the turn of whoever has waited longest.
-const longestWaiter = 8
+const longestWaiter = 32
 
 type waiter struct {
 	number int
@@ -45,7 +45,7 @@ type waiter struct {
 // newGate lets n through at once; zero is what the machine's processors bear.
 func newGate(n int) *gate {
 	if n == 0 {
-		n = max(4, runtime.NumCPU()*3/2)
+		n = max(4, runtime.NumCPU())
 	}
 	return &gate{free: n}
 }

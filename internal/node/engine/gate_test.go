@@ -41,8 +41,8 @@ func TestTheGateFinishesWhatHasBegun(t *testing.T) {
 		"of one step whoever came first":       {[]step{makingPod, makingPod, makingPod}, []int{0, 1, 2}},
 		"of several whoever has come furthest": {[]step{makingPod, makingContainer, makingPod, startingContainer, makingContainer}, []int{3, 1, 4, 0, 2}},
 		"but at times whoever has waited longest": {
-			append([]step{makingPod, makingPod}, slices.Repeat([]step{startingContainer}, 10)...),
-			[]int{2, 3, 4, 5, 6, 7, 8, 0, 9, 10, 11, 1},
+			append([]step{makingPod, makingPod}, slices.Repeat([]step{startingContainer}, longestWaiter+2)...),
+			slices.Concat(upTo(2, longestWaiter), []int{0}, upTo(longestWaiter+1, longestWaiter+3), []int{1}),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,6 +53,13 @@ func TestTheGateFinishesWhatHasBegun(t *testing.T) {
 			})
 		})
 	}
+}
+
+func upTo(from, to int) (all []int) {
+	for i := from; i <= to; i++ {
+		all = append(all, i)
+	}
+	return all
 }
 
 func TestWhoeverGivesUpAtTheGateTakesNoPlace(t *testing.T) {
