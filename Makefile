@@ -39,7 +39,7 @@ deps: ## Debian packages that a running cloud needs
 
 test-deps: deps ## and those that tests compare with
 	@deploy/install-packages.sh gcc libc6-dev libseccomp-dev runc crun systemd
-	@deploy/install-criu.sh
+	@deploy/install-criu.sh || { [ "$$CI" != true ] && echo "tests of checkpoints are skipped"; }
 
 test: test-deps lint build ## everything that CI runs
 	test/run.sh

@@ -40,9 +40,13 @@ if [ -n "$candidate" ] && [ "$candidate" != "(none)" ] && dpkg --compare-version
 fi
 
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null | grep '/debian/*$' | head -n 1)
+if [ -z "$mirror" ]; then
+	echo "checkpoints need CRIU $oldest or newer; this distribution has none, and no mirror of Debian is among apt's sources: install it by hand" >&2
+	exit 1
+fi
 mkdir -p "$tmp/lists/partial" "$tmp/archives/partial" "$tmp/root"
 : >"$tmp/status" # nothing is installed there: all of its libraries come along
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} $release main" >"$tmp/sources"
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $release main" >"$tmp/sources"
 cat >"$tmp/apt.conf" <<EOF
 Dir::Etc::SourceList "$tmp/sources";
 Dir::Etc::SourceParts "-";
